@@ -1,0 +1,38 @@
+# Everything below needs Python >= 3.11 with pip, and make. Nothing needs root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUBS := clients/python/src/imsgateway/v1/__init__.py
+PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check bench stubs lock format clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/ready: requirements/dev.txt pyproject.toml clients/python/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+$(STUBS): $(VENV)/ready $(PROTOS) proto/generate.py
+	@$(BIN)/python proto/generate.py --out clients/python/src --image build/imsgateway.binpb
+	@touch $@
+
+stubs: $(STUBS) ## Generate code from proto/
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \
+	--custom-compile-command 'make lock' --extra emulator pyproject.toml
+lock: ## Renew the hash locks in requirements/
+	$(LOCK) --output-file requirements/runtime.txt
+	$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+
+format: $(STUBS) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove everything that was built
+	rm -rf $(VENV) build dist clients/python/src/imsgateway clients/python/src/buf

@@ -1,0 +1,1 @@
+"""IMS Gateway: typed, authorised, accounted calls to Intelligent Media Services."""
