@@ -1,0 +1,1 @@
+"""The fifteen algorithms: how a job is spelled on the wire, and how its end is read."""

@@ -1,0 +1,42 @@
+"""imsgateway.v1.AccessService: from messages to use cases and back. It decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import grpc
+from imsgateway.v1 import access_service_pb2 as pb
+from imsgateway.v1 import access_service_pb2_grpc
+
+from ims_gateway.errors import NotImplementedYet
+from ims_gateway.policy.authorization import Authorization
+from ims_gateway.submission import Submission
+from ims_gateway.telemetry.call import current
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AccessService(access_service_pb2_grpc.AccessServiceServicer):
+    """Says who the caller is and what it may do."""
+
+    def __init__(self, submission: Submission, authorization: Authorization) -> None:
+        self._submission = submission
+        self._authorization = authorization
+
+    async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> Any:
+        """Return the caller."""
+        caller = current.get().caller
+        return pb.WhoAmIResponse(
+            principal=caller.name, tenant=f"tenants/{caller.tenant}", roles=caller.roles
+        )
+
+    async def ExplainAccess(self, request: pb.ExplainAccessRequest, context: Context) -> Any:
+        """Decide about a job that is not sent."""
+        call = current.get()
+        tenant = self._authorization.tenant(call.caller, request.parent, call.id)
+        decision = self._submission.explain(call, tenant, request)
+        return pb.ExplainAccessResponse(decision=decision)
+
+    async def ListAlgorithms(self, request: pb.ListAlgorithmsRequest, context: Context) -> NoReturn:
+        """Refuse: not served by this version."""
+        raise NotImplementedYet

@@ -1,0 +1,192 @@
+"""The composition root: the only file that knows everything. Tests build the gateway through it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from imsgateway.v1 import (
+    access_service_pb2_grpc,
+    admin_service_pb2_grpc,
+    job_service_pb2_grpc,
+    quota_service_pb2_grpc,
+)
+from opentelemetry.sdk.trace import SpanProcessor
+
+from ims_gateway.api.access_service import AccessService
+from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
+from ims_gateway.api.job_service import JobService
+from ims_gateway.api.unserved import AdminService, QuotaService
+from ims_gateway.following import Following
+from ims_gateway.identity.authenticator import Authenticator
+from ims_gateway.jobs.ledger import Ledger
+from ims_gateway.jobs.migrate import upgrade
+from ims_gateway.jobs.store import Store
+from ims_gateway.jobs.tracker import Tracker
+from ims_gateway.policy.authorization import Authorization
+from ims_gateway.settings import Settings
+from ims_gateway.submission import Submission
+from ims_gateway.telemetry import providers
+from ims_gateway.telemetry.decisions import DecisionLog
+from ims_gateway.tenancy import directory as tenancy
+from ims_gateway.tenancy.files import AccountFile
+from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.credentials import (
+    CredentialsProvider,
+    EnvironmentCredentials,
+    FileCredentials,
+)
+from ims_gateway.upstream.gate import Gates
+from ims_gateway.validation import Validation
+
+SERVICES: Final = (
+    "imsgateway.v1.JobService",
+    "imsgateway.v1.AccessService",
+    "imsgateway.v1.QuotaService",
+    "imsgateway.v1.AdminService",
+)
+# Above the largest message that settings allow, so that it is our own refusal a caller sees.
+RECEIVE_BYTES: Final = 8 * 1024 * 1024
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that serves; `port` is the one that was bound."""
+
+    port: int
+    server: grpc.aio.Server
+    health: health.HealthServicer
+    submission: Submission
+    tracker: Tracker
+    ledger: Ledger
+    decisions: DecisionLog
+
+    async def drain(self, seconds: float) -> None:
+        """Stop taking calls, finish those in flight, settle every submit."""
+        await self.health.enter_graceful_shutdown()
+        await self.server.stop(seconds)
+        await self.submission.drain()
+
+
+@asynccontextmanager
+async def gateway(
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    span_processors: tuple[SpanProcessor, ...] = (),
+) -> AsyncIterator[Gateway]:
+    """Build and start a gateway, and close it in the end.
+
+    Raises ConfigurationError with every fault of the configuration's files.
+    """
+    directory = tenancy.load(settings.config_dir)
+    await asyncio.to_thread(upgrade, f"sqlite:///{settings.database_path}")
+    async with AsyncExitStack() as stack:
+        tracing = providers.tracer_provider(*span_processors)
+        stack.callback(tracing.shutdown)
+        metrics = providers.meter_provider()
+        stack.callback(metrics.shutdown)
+        decisions = DecisionLog(settings.decision_log)
+        stack.callback(decisions.close)
+        store = Store(settings.database_path)
+        stack.push_async_callback(store.close)
+        ledger = Ledger(store, microseconds)
+        accounts = {name: _account(file, environment) for name, file in directory.accounts.items()}
+        gates = await stack.enter_async_context(Gates(accounts))
+        authorization = Authorization(directory)
+        validation = Validation()
+        submission = Submission(
+            validation=validation,
+            authorization=authorization,
+            ledger=ledger,
+            gates=gates,
+            clock=microseconds,
+            timeout_seconds=settings.submit_timeout_seconds,
+            poll_seconds=settings.poll_interval_seconds,
+        )
+        stack.push_async_callback(submission.drain)
+        following = Following(
+            authorization=authorization,
+            ledger=ledger,
+            gates=gates,
+            watch_seconds=settings.watch_interval_seconds,
+        )
+        pepper = settings.key_pepper.get_secret_value().encode()
+        server = grpc.aio.server(
+            interceptors=(
+                Boundary(
+                    tracing.get_tracer("ims_gateway"), decisions, providers.call_duration(metrics)
+                ),
+                Authentication(Authenticator(directory, pepper, time.time)),
+                Parsing(settings.max_message_bytes),
+            ),
+            options=(
+                ("grpc.max_receive_message_length", RECEIVE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ),
+        )
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(
+            JobService(submission, following, authorization, validation), server
+        )
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(
+            AccessService(submission, authorization), server
+        )
+        quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(), server)
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(), server)
+        health_service = await _add_standard_services(server)
+        tracker = Tracker(ledger, gates, microseconds, settings.poll_interval_seconds)
+        stack.push_async_callback(_cancel, asyncio.create_task(tracker.run()))
+        port = server.add_insecure_port(settings.listen)
+        await server.start()
+        stack.push_async_callback(server.stop, None)
+        yield Gateway(port, server, health_service, submission, tracker, ledger, decisions)
+
+
+async def _add_standard_services(server: grpc.aio.Server) -> health.HealthServicer:
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *SERVICES):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection(
+        (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
+    )
+    return servicer
+
+
+def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
+    credentials: CredentialsProvider = (
+        FileCredentials(file.credentials.path)
+        if file.credentials.path is not None
+        else EnvironmentCredentials(environment)
+    )
+    return Account(
+        name=file.name,
+        region=file.region,
+        credentials=credentials,
+        endpoint=file.endpoint or "",
+        scheme=file.scheme,
+        ca_file=file.ca_file,
+        max_in_flight=file.max_in_flight,
+    )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def microseconds() -> int:
+    """Return the time in microseconds since the epoch."""
+    return time.time_ns() // 1000

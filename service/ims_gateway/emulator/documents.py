@@ -1,0 +1,35 @@
+"""JSON inside parameters.
+
+Decides what counts as JSON: Python's reader would let NaN and Infinity through, and NaN
+passes every range check. Never looks at what a document means.
+"""
+
+import json
+from typing import Any
+
+
+class Invalid(ValueError):  # noqa: N818 - reads as what it says about a value
+    """A value is not as the API page says. The text completes "<name> ..." and quotes nothing."""
+
+
+def read_json(text: str) -> Any:
+    """Read JSON. Raises Invalid."""
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("must hold JSON") from error
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Read a JSON object. Raises Invalid."""
+    document = read_json(text)
+    if not isinstance(document, dict):
+        raise Invalid("must hold a JSON object")
+    return document
+
+
+def _refuse_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -1,0 +1,14 @@
+"""A caller that was authenticated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: `key/<name>` of one tenant, with the roles that the tenant's file gives."""
+
+    name: str
+    tenant: str
+    roles: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""The ledger of jobs and what moves a job through its life."""

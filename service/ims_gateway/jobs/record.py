@@ -1,0 +1,98 @@
+"""What the ledger keeps of a job. All times are microseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ims_gateway.jobs.states import TERMINAL, State
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The wish to submit one job, before anything is sent.
+
+    `spec` is the serialized Job of the request, `body_hash` what a repeated request must equal.
+    After `lease_until` the process that made the intent counts as dead.
+    """
+
+    job_id: str
+    tenant: str
+    request_id: str
+    body_hash: bytes
+    principal: str
+    algorithm: str
+    account: str
+    spec: bytes
+    create_time: int
+    lease_until: int
+    decision_id: str
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One row of the ledger. `reply` is the storable JSON of the service's last query reply."""
+
+    job_id: str
+    tenant: str
+    request_id: str
+    body_hash: bytes
+    principal: str
+    algorithm: str
+    account: str
+    spec: bytes
+    state: State
+    create_time: int
+    update_time: int
+    end_time: int | None
+    upstream_job_id: str
+    upstream_request_id: str
+    failure_code: str
+    failure_message: str
+    reply: str
+    decision_id: str
+    traceparent: str
+
+    @property
+    def name(self) -> str:
+        """The job's resource name."""
+        return f"tenants/{self.tenant}/jobs/{self.job_id}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of state, why it came about, and what it adds to the record; None keeps a value."""
+
+    state: State
+    cause: str
+    upstream_job_id: str | None = None
+    upstream_request_id: str | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    reply: str | None = None
+    next_poll_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit as it stands after an admission: what is left, and when it is whole again."""
+
+    limit_id: str
+    metric: str
+    value: int
+    remaining: int
+    reset_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What came of an intent: its record, and whether it is new or was there before."""
+
+    record: JobRecord
+    recalled: bool
+    limits: tuple[LimitState, ...] = ()

@@ -1,0 +1,144 @@
+"""Rows of the ledger and the records they stand for.
+
+Statements keep to SQL that PostgreSQL shares.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from ims_gateway.jobs.record import Change, Intent, JobRecord
+from ims_gateway.jobs.states import OPEN, TERMINAL, TRANSITIONS, State
+
+COLUMNS: Final = """
+job_id, tenant, request_id, body_hash, principal, algorithm, account, spec, state, create_time,
+update_time, end_time, upstream_job_id, upstream_request_id, failure_code, failure_message, reply,
+decision_id, traceparent
+"""
+INSERT_JOB: Final = f"""
+INSERT INTO jobs (job_id, tenant, request_id, body_hash, principal, algorithm, account, spec, state,
+    create_time, update_time, lease_until, decision_id, traceparent)
+VALUES (:job_id, :tenant, :request_id, :body_hash, :principal, :algorithm, :account, :spec, :state,
+    :create_time, :create_time, :lease_until, :decision_id, :traceparent)
+RETURNING {COLUMNS}
+"""
+UPDATE_JOB: Final = f"""
+UPDATE jobs SET state = :state, update_time = :now, end_time = :end_time, lease_until = NULL,
+    next_poll_time = :next_poll_time,
+    upstream_job_id = COALESCE(:upstream_job_id, upstream_job_id),
+    upstream_request_id = COALESCE(:upstream_request_id, upstream_request_id),
+    failure_code = COALESCE(:failure_code, failure_code),
+    failure_message = COALESCE(:failure_message, failure_message),
+    reply = COALESCE(:reply, reply)
+WHERE job_id = :job_id
+RETURNING {COLUMNS}
+"""
+ADD_TRANSITION: Final = """
+INSERT INTO transitions (job_id, number, state, time, cause)
+SELECT :job_id, COUNT(*), :state, :now, :cause FROM transitions WHERE job_id = :job_id
+"""
+COMMIT_HOLDS: Final = (
+    "UPDATE holds SET state = 'committed' WHERE job_id = :job_id AND state = 'held'"
+)
+RETURN_USED: Final = """
+UPDATE counters SET used = used - (
+    SELECT SUM(amount) FROM holds WHERE job_id = :job_id AND state = 'held'
+    AND holds.tenant = counters.tenant AND holds.limit_id = counters.limit_id
+    AND holds.period = counters.period)
+WHERE (tenant, limit_id, period) IN (
+    SELECT tenant, limit_id, period FROM holds WHERE job_id = :job_id AND state = 'held')
+"""
+RELEASE_HOLDS: Final = (
+    "UPDATE holds SET state = 'released' WHERE job_id = :job_id AND state = 'held'"
+)
+BY_ID: Final = f"SELECT {COLUMNS} FROM jobs WHERE job_id = :job_id"
+BY_REQUEST: Final = f"""
+SELECT {COLUMNS} FROM jobs
+WHERE tenant = :tenant AND request_id = :request_id AND state <> {int(State.REJECTED)}
+"""
+PAGE: Final = f"""
+SELECT {COLUMNS} FROM jobs WHERE tenant = :tenant
+    AND (create_time, job_id) < (:create_time, :job_id)
+ORDER BY create_time DESC, job_id DESC LIMIT :count
+"""
+CLAIM_DUE: Final = f"""
+UPDATE jobs SET next_poll_time = :claimed_until WHERE job_id IN (
+    SELECT job_id FROM jobs WHERE next_poll_time <= :now ORDER BY next_poll_time LIMIT :count)
+RETURNING {COLUMNS}
+"""
+SET_POLL: Final = f"""
+UPDATE jobs SET next_poll_time = :time
+WHERE job_id = :job_id AND state IN ({", ".join(str(int(state)) for state in OPEN)})
+"""
+LAPSED: Final = f"SELECT {COLUMNS} FROM jobs WHERE lease_until <= :now LIMIT :count"
+
+
+def insert_intent(db: sqlite3.Connection, intent: Intent) -> JobRecord:
+    """Write the intent as a job in state SUBMITTING."""
+    values = {name: getattr(intent, name) for name in intent.__slots__}
+    row = db.execute(INSERT_JOB, {**values, "state": int(State.SUBMITTING)}).fetchone()
+    _note(db, intent.job_id, State.SUBMITTING, intent.create_time, "submit")
+    return record_of(row)
+
+
+def find_job(db: sqlite3.Connection, job_id: str) -> JobRecord | None:
+    """Return the job of that id."""
+    row = db.execute(BY_ID, {"job_id": job_id}).fetchone()
+    return record_of(row) if row else None
+
+
+def find_request(db: sqlite3.Connection, tenant: str, request_id: str) -> JobRecord | None:
+    """Return the job that the tenant's request id has; a rejected one has given it up."""
+    row = db.execute(BY_REQUEST, {"tenant": tenant, "request_id": request_id}).fetchone()
+    return record_of(row) if row else None
+
+
+def change_state(
+    db: sqlite3.Connection, job_id: str, change: Change, now: int
+) -> tuple[JobRecord, bool]:
+    """Carry out a change that the table of transitions allows, and end the job's holds with it.
+
+    Returns the record and whether it changed: a change that comes too late leaves it as it is.
+    """
+    record = find_job(db, job_id)
+    if record is None:
+        raise LookupError(job_id)
+    if change.state not in TRANSITIONS[record.state]:
+        return record, False
+    _end_holds(db, job_id, change.state)
+    values = {
+        "job_id": job_id,
+        "state": int(change.state),
+        "now": now,
+        "end_time": now if change.state in TERMINAL else None,
+        "next_poll_time": change.next_poll_time if change.state in OPEN else None,
+        "upstream_job_id": change.upstream_job_id,
+        "upstream_request_id": change.upstream_request_id,
+        "failure_code": change.failure_code,
+        "failure_message": change.failure_message,
+        "reply": change.reply,
+    }
+    row = db.execute(UPDATE_JOB, values).fetchone()
+    _note(db, job_id, change.state, now, change.cause)
+    return record_of(row), True
+
+
+def record_of(row: sqlite3.Row) -> JobRecord:
+    """Return the record that a row with the columns above stands for."""
+    return JobRecord(**{**dict(row), "state": State(row["state"])})
+
+
+def _end_holds(db: sqlite3.Connection, job_id: str, state: State) -> None:
+    """Give each hold its one end: taken by the service, or returned. Unknown keeps it."""
+    keys = {"job_id": job_id}
+    if state is State.REJECTED:
+        db.execute(RETURN_USED, keys)
+        db.execute(RELEASE_HOLDS, keys)
+    elif state is not State.SUBMIT_UNKNOWN:
+        db.execute(COMMIT_HOLDS, keys)
+
+
+def _note(db: sqlite3.Connection, job_id: str, state: State, now: int, cause: str) -> None:
+    values = {"job_id": job_id, "state": int(state), "now": now, "cause": cause}
+    db.execute(ADD_TRANSITION, values)

@@ -1,0 +1,112 @@
+"""The ledger's tables.
+
+Times are microseconds since the epoch; states are the contract's numbers.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+from ims_gateway.jobs.states import State
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("tenant", String(63), nullable=False),
+    Column("request_id", String(36), nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("principal", String(128), nullable=False),
+    Column("algorithm", String(64), nullable=False),
+    Column("account", String(63), nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("update_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("lease_until", BigInteger),
+    Column("next_poll_time", BigInteger),
+    Column("upstream_job_id", String(128), nullable=False, server_default=""),
+    Column("upstream_request_id", String(128), nullable=False, server_default=""),
+    Column("failure_code", String(128), nullable=False, server_default=""),
+    Column("failure_message", Text, nullable=False, server_default=""),
+    Column("reply", Text, nullable=False, server_default=""),
+    Column("decision_id", String(64), nullable=False),
+    Column("traceparent", String(64), nullable=False, server_default=""),
+)
+# A rejected job frees its request id: the service took nothing, so the same id may be tried again.
+Index(
+    "jobs_request",
+    jobs.c.tenant,
+    jobs.c.request_id,
+    unique=True,
+    sqlite_where=jobs.c.state != int(State.REJECTED),
+    postgresql_where=jobs.c.state != int(State.REJECTED),
+)
+Index("jobs_newest", jobs.c.tenant, jobs.c.create_time.desc(), jobs.c.job_id.desc())
+# Both columns are null for most of a job's life, so these indexes hold only what is due.
+Index(
+    "jobs_due",
+    jobs.c.next_poll_time,
+    sqlite_where=jobs.c.next_poll_time.is_not(None),
+    postgresql_where=jobs.c.next_poll_time.is_not(None),
+)
+Index(
+    "jobs_leased",
+    jobs.c.lease_until,
+    sqlite_where=jobs.c.lease_until.is_not(None),
+    postgresql_where=jobs.c.lease_until.is_not(None),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", SmallInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+)
+
+# What a job holds of a limit: held until the service has answered, then committed or released.
+holds = Table(
+    "holds",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("limit_id", String(63), primary_key=True),
+    Column("tenant", String(63), nullable=False),
+    Column("period", String(32), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("state", String(9), nullable=False),
+)
+
+# The sum of all holds that were not released, by limit and period: rebuilt from `holds` at will.
+counters = Table(
+    "counters",
+    metadata,
+    Column("tenant", String(63), primary_key=True),
+    Column("limit_id", String(63), primary_key=True),
+    Column("period", String(32), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("tenant", String(63), primary_key=True),
+    Column("limit_id", String(63), primary_key=True),
+    Column("tat", BigInteger, nullable=False),
+)

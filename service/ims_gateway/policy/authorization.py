@@ -1,0 +1,74 @@
+"""Asks the tenant's policy about a call, and says no in the caller's words."""
+
+from __future__ import annotations
+
+from imsgateway.v1 import job_pb2
+
+from ims_gateway.algorithms.translation import ceilings
+from ims_gateway.errors import NotAuthenticated, PolicyDenied
+from ims_gateway.identity.principal import Principal
+from ims_gateway.policy.decision import Ask, Decision, Dimension
+from ims_gateway.policy.enforcer import ABSENT
+from ims_gateway.policy.objects import touched
+from ims_gateway.tenancy.directory import Directory
+from ims_gateway.tenancy.tenant import Tenant
+
+
+class Authorization:
+    """Decides for a directory's tenants. It keeps no record of what it decided."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def tenant(self, principal: Principal, parent: str, decision_id: str) -> Tenant:
+        """Return the tenant for which the caller acts: its own.
+
+        `parent` is tenants/{tenant} or empty. Raises PolicyDenied for every other tenant, whether
+        it exists or not.
+        """
+        tenant = self._directory.tenant(principal.tenant)
+        if tenant is None:
+            raise NotAuthenticated
+        if parent not in ("", tenant.resource):
+            raise PolicyDenied(
+                f"{principal.name} may not act for {parent}",
+                dimension=Dimension.SUBJECT.name,
+                decision_id=decision_id,
+            )
+        return tenant
+
+    def submit(self, principal: Principal, tenant: Tenant, job: job_pb2.Job) -> Decision:
+        """Decide about a job and every object it reads or writes."""
+        limits = ceilings(job)
+        ask = Ask(
+            subject=principal.name,
+            action="submit",
+            algorithm=job.WhichOneof("algorithm") or ABSENT,
+            objects=tuple((found.access, found.object) for found in touched(job)),
+            priority=limits.priority,
+            model=limits.model,
+            pipeline=limits.pipeline,
+            template=limits.template,
+        )
+        return self._directory.policy(tenant).decide(ask)
+
+    def follow(
+        self, principal: Principal, tenant: Tenant, action: str, algorithm: str = ABSENT
+    ) -> Decision:
+        """Decide about get, list, watch or cancel, which touch no object of the caller's."""
+        ask = Ask(principal.name, action, algorithm, objects=(("none", tenant.resource),))
+        return self._directory.policy(tenant).decide(ask)
+
+
+def denial(principal: Principal, decision: Decision, decision_id: str) -> PolicyDenied:
+    """Return the refusal that a negative decision leads to."""
+    dimension = decision.failed or Dimension.SUBJECT
+    refused = [answer for answer in decision.objects if not answer.allowed]
+    what = {
+        Dimension.READ: f"may not read {refused[0].object}",
+        Dimension.WRITE: f"may not write {refused[0].object}",
+        Dimension.DENY: f"is denied by {refused[0].rule}",
+    }.get(dimension, f"has no grant that fits: {dimension.name.lower()}")
+    return PolicyDenied(
+        f"{principal.name} {what}", dimension=dimension.name, decision_id=decision_id
+    )

@@ -1,0 +1,1 @@
+"""How much: limits, their windows and their arithmetic."""

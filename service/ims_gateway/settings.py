@@ -1,0 +1,67 @@
+"""The process's settings: the only reader of the environment.
+
+Tenants, grants and upstream accounts are files (see `tenancy`); here is what differs between two
+processes that serve the same tenants.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _long_enough(pepper: SecretStr) -> SecretStr:
+    if len(pepper.get_secret_value()) < 32:  # noqa: PLR2004 - 256 bits, written as text
+        raise ValueError("must have at least 32 characters")
+    return pepper
+
+
+class Settings(BaseSettings):
+    """What `imsgw serve` needs to know, read from variables that begin with IMSGW_.
+
+    Raises pydantic.ValidationError, which lists every fault at once and shows no secret.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="IMSGW_", frozen=True, hide_input_in_errors=True)
+
+    config_dir: Path = Field(
+        description="Folder with accounts.yaml, grants.yaml (optional) and tenants/*.yaml."
+    )
+    key_pepper: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+        description="Secret that keys the hashes of API keys, at least 32 characters."
+    )
+    database_path: Path = Field(
+        default=Path("ims-gateway.db"), description="The SQLite file that holds the ledger."
+    )
+    listen: str = Field(default="127.0.0.1:50051", description="Address of the gRPC server.")
+    metrics_listen: str = Field(
+        default="127.0.0.1:9464", description="Address of the Prometheus port; empty for none."
+    )
+    decision_log: str = Field(
+        default="-", description="Decision log: a file, '-' for standard output, empty for none."
+    )
+    max_message_bytes: int = Field(
+        default=256 * 1024, ge=1024, le=4 * 1024 * 1024, description="Largest request, in bytes."
+    )
+    submit_timeout_seconds: float = Field(
+        default=20.0, gt=0, le=120, description="Longest time a submit waits for the service."
+    )
+    poll_interval_seconds: float = Field(
+        default=2.0, gt=0, le=60, description="Shortest time between two queries of one job."
+    )
+    watch_interval_seconds: float = Field(
+        default=0.5, gt=0, le=10, description="Time between two looks of a watch into the ledger."
+    )
+    drain_seconds: float = Field(
+        default=30.0, ge=0, le=600, description="Longest time for calls in flight at shutdown."
+    )
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment, for credentials that Alibaba Cloud's own names hold."""
+    return os.environ

@@ -1,0 +1,280 @@
+"""The way of a request, top to bottom: read this first.
+
+    authenticate   in `api/interceptors.py`, the only step that is not here
+    validate       the contract's rules and the tenant's region; wrong input costs nothing
+    authorize      casbin, for every object that the job reads or writes
+    admit          recall by request id, every limit, and the intent: one transaction
+    wait           for a place among the account's calls in flight
+    translate      into the parameters of SubmitIProductionJob
+    send           signed, once
+    settle         accepted, rejected (quota returned) or unknown (quota held): one transaction
+
+Recall stands in the transaction of `admit`, and apart from it only where policy says no: a repeated
+call gets its job although the grant or the quota is gone by now. From `admit` to `settle` a submit
+runs in a task of its own, since a caller's deadline or hang-up cancels the gRPC handler wherever it
+stands, and a paid call must be settled all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service_pb2
+from opentelemetry.trace import Span, SpanKind
+
+from ims_gateway import errors, settlement
+from ims_gateway.algorithms.translation import submit_parameters, with_default_output
+from ims_gateway.jobs.ledger import Ledger
+from ims_gateway.jobs.record import Change, Intent, JobRecord
+from ims_gateway.jobs.spec import body_hash, spec_of
+from ims_gateway.jobs.states import State
+from ims_gateway.policy.authorization import Authorization, denial
+from ims_gateway.policy.decision import Decision
+from ims_gateway.preview import decision_message, quota_effect, upstream_request
+from ims_gateway.telemetry import conventions
+from ims_gateway.telemetry.call import Call
+from ims_gateway.tenancy.tenant import Tenant
+from ims_gateway.upstream.client import SUBMIT
+from ims_gateway.upstream.errors import UpstreamError
+from ims_gateway.upstream.gate import Gate, Gates
+from ims_gateway.validation import Validation
+
+MICROSECONDS: Final = 1_000_000
+# What an answer needs at the least: with less time left nothing is sent.
+SHORTEST_CALL_SECONDS: Final = 0.05
+# How often a job is looked at that another process is submitting.
+RECALL_INTERVAL_SECONDS: Final = 0.1
+# An intent older than its call can last belongs to a process that is gone.
+LEASE_MARGIN_SECONDS: Final = 10.0
+
+RequestWithJob = job_service_pb2.SubmitJobRequest | access_service_pb2.ExplainAccessRequest
+log = structlog.get_logger()
+
+
+class Submission:
+    """Submits jobs. `clock` gives microseconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        validation: Validation,
+        authorization: Authorization,
+        ledger: Ledger,
+        gates: Gates,
+        clock: Callable[[], int],
+        timeout_seconds: float,
+        poll_seconds: float,
+    ) -> None:
+        self._validation = validation
+        self._authorization = authorization
+        self._ledger = ledger
+        self._gates = gates
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._poll_seconds = poll_seconds
+        self._in_flight: dict[str, asyncio.Task[JobRecord]] = {}
+
+    async def submit(
+        self, call: Call, tenant: Tenant, request: job_service_pb2.SubmitJobRequest
+    ) -> JobRecord:
+        """Take one job from its caller's wish to the service's answer.
+
+        Returns the job's record, made now or by an earlier call with the same request id. Raises
+        one of the refusals of `errors`.
+        """
+        spec = self._validate(call, tenant, request)
+        decision = self._authorize(call, tenant, spec)
+        intent = self._intent(call, tenant, request, spec)
+        if not decision.allowed:
+            return await self._recall_or_deny(call, intent, decision)
+        task = asyncio.create_task(self._admit_and_send(call, tenant, intent, spec))
+        self._in_flight[intent.job_id] = task
+        task.add_done_callback(lambda done: self._forget(intent.job_id, done))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            call.abandoned = True
+            raise
+
+    async def preview(
+        self, call: Call, tenant: Tenant, request: job_service_pb2.SubmitJobRequest
+    ) -> job_service_pb2.SubmitJobResponse:
+        """Answer what a submit would do: decision, quota effect, upstream request.
+
+        Changes nothing. Raises InvalidRequest, StoreUnavailable.
+        """
+        spec = self._validate(call, tenant, request)
+        decision = self._authorize(call, tenant, spec)
+        limits = await self._ledger.preview(tenant.name, tenant.limits)
+        account = self._gates[tenant.account].account
+        return job_service_pb2.SubmitJobResponse(
+            job=spec,
+            decision=decision_message(decision, call.id),
+            quota=quota_effect(limits),
+            upstream_request=upstream_request(account, submit_parameters(spec)),
+        )
+
+    def explain(
+        self, call: Call, tenant: Tenant, request: access_service_pb2.ExplainAccessRequest
+    ) -> decision_pb2.Decision:
+        """Answer what the policy says about a job. Raises InvalidRequest."""
+        spec = self._validate(call, tenant, request)
+        return decision_message(self._authorize(call, tenant, spec), call.id)
+
+    async def drain(self) -> None:
+        """Wait until every submit that was admitted is settled."""
+        while self._in_flight:
+            await asyncio.wait(list(self._in_flight.values()))
+
+    def _validate(self, call: Call, tenant: Tenant, request: RequestWithJob) -> job_pb2.Job:
+        """Return the job as it will be sent: its output filled in, output-only fields left out."""
+        call.algorithm = request.job.WhichOneof("algorithm") or ""
+        with call.step("validate"):
+            spec = spec_of(request.job)
+            if tenant.default_output and call.algorithm:
+                spec = with_default_output(spec, tenant.default_output)
+            self._validation.check_job(request, spec, tenant)
+        return spec
+
+    def _authorize(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Decision:
+        with call.step("authorize") as span:
+            decision = self._authorization.submit(call.caller, tenant, spec)
+            call.decision = decision
+            span.set_attribute(conventions.RULE, decision.rule)
+            span.set_attribute(conventions.POLICY_VERSION, decision.policy_version)
+        return decision
+
+    async def _recall_or_deny(self, call: Call, intent: Intent, decision: Decision) -> JobRecord:
+        with call.step("recall"):
+            known = await self._ledger.recall(intent.tenant, intent.request_id, intent.body_hash)
+        if known is None:
+            raise denial(call.caller, decision, call.id)
+        return await self._attach(call, known)
+
+    async def _admit_and_send(
+        self, call: Call, tenant: Tenant, intent: Intent, spec: job_pb2.Job
+    ) -> JobRecord:
+        with call.step("admit"):
+            admission = await self._ledger.admit(intent, tenant.limits)
+        if admission.recalled:
+            return await self._attach(call, admission.record)
+        call.job = admission.record.name
+        try:
+            change = await self._send(call, self._gates[intent.account], spec)
+        except errors.UpstreamBusy as busy:
+            await self._settle(call, intent, settlement.never_sent(busy))
+            raise
+        except UpstreamError as error:
+            await self._settle(call, intent, settlement.failed(error))
+            raise settlement.refusal_of(error, call.job) from error
+        except BaseException:
+            await self._settle(call, intent, settlement.INTERRUPTED)
+            raise
+        return await self._settle(call, intent, change)
+
+    async def _send(self, call: Call, gate: Gate, spec: job_pb2.Job) -> Change:
+        """Wait for a place, translate, send once. Raises UpstreamBusy, UpstreamError."""
+        with call.step("wait"):
+            await gate.slots.acquire(call.seconds_left(self._timeout_seconds))
+        try:
+            if call.seconds_left(self._timeout_seconds) < SHORTEST_CALL_SECONDS:
+                raise errors.UpstreamBusy("nobody waits for the answer any more")
+            with call.step("translate"):
+                parameters = submit_parameters(spec)
+            with call.step("send", SpanKind.CLIENT, **_attributes(gate)) as span:
+                return await self._send_once(gate, parameters, span)
+        finally:
+            gate.slots.release()
+
+    async def _send_once(self, gate: Gate, parameters: dict[str, str], span: Span) -> Change:
+        try:
+            reply = await gate.client.submit(parameters, timeout_seconds=self._timeout_seconds)
+        except UpstreamError as error:
+            span.set_attributes(_facts(error.http_status, error.request_id, error.code))
+            raise
+        span.set_attributes(_facts(reply.http_status, reply.request_id, None))
+        first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
+        return settlement.accepted(reply, first_poll)
+
+    async def _settle(self, call: Call, intent: Intent, change: Change) -> JobRecord:
+        try:
+            with call.step("settle") as span:
+                record, _ = await self._ledger.change(intent.job_id, change)
+                span.set_attribute(conventions.JOB_STATE, record.state.name)
+        except errors.StoreUnavailable as error:
+            # The one trace of an accepted job that the ledger could not take: an operator needs it.
+            log.error(  # noqa: TRY400 - the cause names the ledger file and nothing more
+                "not settled", job=call.job, upstream_job_id=change.upstream_job_id
+            )
+            raise errors.SubmitOutcomeUnknown(call.job) from error
+        return record
+
+    async def _attach(self, call: Call, record: JobRecord) -> JobRecord:
+        """Answer a repeated call with the job that exists, as soon as its submit is settled."""
+        call.job = record.name
+        call.recalled = True
+        with call.step("attach"):
+            while record.state is State.SUBMITTING:
+                if ours := self._in_flight.get(record.job_id):
+                    return await asyncio.shield(ours)
+                if call.seconds_left(self._timeout_seconds) <= 0:
+                    raise errors.UpstreamBusy("the job's first submit is not settled yet")
+                await asyncio.sleep(RECALL_INTERVAL_SECONDS)
+                record = await self._ledger.find(record.tenant, record.job_id) or record
+        if record.state is State.SUBMIT_UNKNOWN:
+            raise errors.SubmitOutcomeUnknown(record.name)
+        return record
+
+    def _intent(
+        self,
+        call: Call,
+        tenant: Tenant,
+        request: job_service_pb2.SubmitJobRequest,
+        spec: job_pb2.Job,
+    ) -> Intent:
+        now = self._clock()
+        lease_seconds = 2 * self._timeout_seconds + LEASE_MARGIN_SECONDS
+        return Intent(
+            job_id=f"{now:014x}-{secrets.token_hex(5)}",
+            tenant=tenant.name,
+            request_id=(request.request_id or str(uuid.uuid4())).lower(),
+            body_hash=body_hash(spec_of(request.job)),
+            principal=call.caller.name,
+            algorithm=call.algorithm,
+            account=tenant.account,
+            spec=spec.SerializeToString(),
+            create_time=now,
+            lease_until=now + round(lease_seconds * MICROSECONDS),
+            decision_id=call.id,
+            traceparent=call.traceparent,
+        )
+
+    def _forget(self, job_id: str, task: asyncio.Task[JobRecord]) -> None:
+        self._in_flight.pop(job_id)
+        # A refusal that no caller waits for any more is on record; asyncio need not report it.
+        if not task.cancelled():
+            task.exception()
+
+
+def _attributes(gate: Gate) -> dict[str, str]:
+    return {
+        conventions.HTTP_METHOD: "POST",
+        conventions.SERVER_ADDRESS: gate.account.endpoint,
+        conventions.UPSTREAM_ACTION: SUBMIT,
+    }
+
+
+def _facts(
+    http_status: int | None, request_id: str | None, code: str | None
+) -> dict[str, str | int]:
+    facts = {
+        conventions.HTTP_STATUS_CODE: http_status,
+        conventions.UPSTREAM_REQUEST_ID: request_id,
+        conventions.UPSTREAM_CODE: code,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

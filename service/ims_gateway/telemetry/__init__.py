@@ -1,0 +1,1 @@
+"""Traces, decisions and logs."""

@@ -1,0 +1,175 @@
+"""One call in flight: what is known of it so far, for its spans and its record.
+
+The record of a call is written once, when the call has ended, whatever its end. What it never
+holds: credentials, signatures, presigned addresses, user data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+from google.rpc import code_pb2
+from imsgateway.v1 import errors_pb2
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+from ims_gateway.errors import NotAuthenticated, Refusal
+from ims_gateway.identity.principal import Principal
+from ims_gateway.policy.decision import Decision
+from ims_gateway.telemetry import conventions
+
+# Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
+SERVER_FAULTS: Final = frozenset(
+    {
+        code_pb2.UNKNOWN,
+        code_pb2.DEADLINE_EXCEEDED,
+        code_pb2.UNIMPLEMENTED,
+        code_pb2.INTERNAL,
+        code_pb2.UNAVAILABLE,
+        code_pb2.DATA_LOSS,
+    }
+)
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC from its first byte to its last.
+
+    `time` is in seconds since the epoch, `deadline` is a reading of `time.monotonic` or None.
+    """
+
+    id: str
+    method: str
+    time: float
+    deadline: float | None
+    tracer: Tracer
+    span: Span
+    context: Context
+    principal: Principal | None = None
+    algorithm: str = ""
+    job: str = ""
+    decision: Decision | None = None
+    recalled: bool = False
+    # Set when the caller has hung up while the submit goes on.
+    abandoned: bool = False
+    code: int = code_pb2.OK
+    reason: str = ""
+    paths: tuple[str, ...] = ()
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=perf_counter)
+
+    @property
+    def caller(self) -> Principal:
+        """The authenticated caller. Raises NotAuthenticated where there is none."""
+        if self.principal is None:
+            raise NotAuthenticated
+        return self.principal
+
+    @property
+    def traceparent(self) -> str:
+        """The call's span as W3C Trace Context writes it."""
+        span = self.span.get_span_context()
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+
+    def seconds_left(self, at_most: float) -> float:
+        """Return how long the caller waits for the answer: nothing, once it has hung up."""
+        if self.abandoned:
+            return 0.0
+        return at_most if self.deadline is None else min(at_most, self.deadline - monotonic())
+
+    @contextmanager
+    def step(
+        self, name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str
+    ) -> Iterator[Span]:
+        """Do one step of the pipeline: a span of its own, and a line in the call's record."""
+        span = self.tracer.start_span(name, self.context, kind, attributes or None)
+        started = perf_counter()
+        outcome = "ok"
+        try:
+            yield span
+        except BaseException as error:
+            outcome = outcome_of(error)
+            span.set_status(Status(StatusCode.ERROR, outcome))
+            span.set_attribute(conventions.ERROR_TYPE, outcome)
+            raise
+        finally:
+            span.end()
+            microseconds = round((perf_counter() - started) * 1e6)
+            self.steps.append({"step": name, "outcome": outcome, "us": microseconds})
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Note how the call ended and close its span."""
+        self.code = code
+        self.reason = reason
+        span = self.span
+        span.set_attribute(conventions.RPC_STATUS_CODE, code)
+        if self.principal is not None:
+            span.set_attribute(conventions.PRINCIPAL, self.principal.name)
+            span.set_attribute(conventions.TENANT, self.principal.tenant)
+        for attribute, value in (
+            (conventions.ALGORITHM, self.algorithm),
+            (conventions.JOB, self.job),
+            (conventions.REASON, reason),
+            (conventions.RULE, self.decision.rule if self.decision else ""),
+        ):
+            if value:
+                span.set_attribute(attribute, value)
+        if code in SERVER_FAULTS:
+            span.set_status(Status(StatusCode.ERROR, reason))
+        span.end()
+
+    def record(self) -> Mapping[str, Any]:
+        """Return the call's line of the decision log."""
+        line: dict[str, Any] = {
+            "time": round(self.time, 6),
+            "decision_id": self.id,
+            "trace_id": trace.format_trace_id(self.span.get_span_context().trace_id),
+            "method": self.method,
+            "principal": self.principal.name if self.principal else "",
+            "tenant": self.principal.tenant if self.principal else "",
+            "algorithm": self.algorithm,
+            "job": self.job,
+            "recalled": self.recalled,
+            "code": code_pb2.Code.Name(self.code),
+            "reason": self.reason,
+            "duration_us": round((perf_counter() - self.started) * 1e6),
+            "steps": self.steps,
+        }
+        if self.paths:
+            line["violations"] = self.paths
+        if self.decision is not None:
+            line["policy"] = _policy(self.decision)
+        return line
+
+
+def _policy(decision: Decision) -> dict[str, Any]:
+    return {
+        "allowed": decision.allowed,
+        "dimension": decision.failed.name if decision.failed else "",
+        "rule": decision.rule,
+        "version": decision.policy_version,
+        "objects": [
+            {"access": answer.access, "object": answer.object, "allowed": answer.allowed}
+            for answer in decision.objects
+        ],
+    }
+
+
+def outcome_of(error: BaseException) -> str:
+    """Return a refusal's reason, or the name of an error's class: never its text."""
+    return reason_name(error.reason) if isinstance(error, Refusal) else type(error).__name__
+
+
+def reason_name(reason: int) -> str:
+    """Return a reason as ErrorInfo spells it."""
+    return errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+# The one context variable: set by the outermost interceptor, read once at the edge by a servicer.
+current: ContextVar[Call] = ContextVar("current_call")

@@ -1,0 +1,62 @@
+"""Sets up OpenTelemetry: where spans go, and the Prometheus port.
+
+The exporter's address and the sampler are OpenTelemetry's own environment variables
+(OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, ...), read by its SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import prometheus_client
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Histogram
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from ims_gateway.telemetry import conventions
+
+SERVICE: Final = Resource.create({"service.name": "ims-gateway"})
+
+
+def exporting_processor() -> SpanProcessor:
+    """Return a processor that sends spans in batches to the OTLP endpoint of the environment."""
+    return BatchSpanProcessor(OTLPSpanExporter())
+
+
+def tracer_provider(*processors: SpanProcessor) -> TracerProvider:
+    """Return a provider that feeds the processors; without any, spans are made and dropped."""
+    provider = TracerProvider(resource=SERVICE)
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider
+
+
+def meter_provider() -> MeterProvider:
+    """Return a provider whose metrics the Prometheus port shows."""
+    return MeterProvider([PrometheusMetricReader()], resource=SERVICE)
+
+
+def serve_metrics(address: str) -> Callable[[], None]:
+    """Open the Prometheus port on "host:port"; returns what closes it."""
+    host, _, port = address.rpartition(":")
+    server, thread = prometheus_client.start_http_server(int(port), host)
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return close
+
+
+def call_duration(provider: MeterProvider) -> Histogram:
+    """Return the histogram of how long calls take, in milliseconds."""
+    meter = provider.get_meter("ims_gateway")
+    return meter.create_histogram(
+        conventions.RPC_DURATION, "ms", "Time from a call's first message to its end."
+    )

@@ -1,0 +1,183 @@
+"""All tenants that are in force, found by name or by the hash of a key.
+
+A directory is built whole from the files and never changes afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ims_gateway.identity.principal import Principal
+from ims_gateway.policy.enforcer import PolicyError, TenantPolicy
+from ims_gateway.policy.grant import Grant
+from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
+from ims_gateway.tenancy.files import (
+    AccountFile,
+    AccountsFile,
+    ConfigurationError,
+    CountFile,
+    GrantFile,
+    GrantsFile,
+    PrincipalFile,
+    RateFile,
+    TenantFile,
+    read,
+)
+from ims_gateway.tenancy.tenant import KeyEntry, Tenant
+
+
+class Directory:
+    """Tenants, their policies and the upstream accounts."""
+
+    def __init__(self, tenants: dict[str, Tenant], accounts: dict[str, AccountFile]) -> None:
+        self._tenants = tenants
+        self._keys = {key.hash: key for tenant in tenants.values() for key in tenant.keys}
+        self._policies: dict[str, TenantPolicy] = {}
+        self.accounts = accounts
+
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+    def tenant(self, name: str) -> Tenant | None:
+        """Return the tenant of that name."""
+        return self._tenants.get(name)
+
+    def key(self, key_hash: str) -> KeyEntry | None:
+        """Return the entry of the API key with that hash."""
+        return self._keys.get(key_hash)
+
+    def policy(self, tenant: Tenant) -> TenantPolicy:
+        """Return the tenant's policy, built at its first use so that idle tenants cost little."""
+        policy = self._policies.get(tenant.name)
+        if policy is None:
+            policy = self._policies[tenant.name] = build_policy(tenant)
+        return policy
+
+
+def build_policy(tenant: Tenant) -> TenantPolicy:
+    """Build the enforcer of one tenant.
+
+    Raises PolicyError for grants that casbin cannot evaluate.
+    """
+    roles = {
+        key.principal.name: tuple(f"role/{role}" for role in key.principal.roles)
+        for key in tenant.keys
+    }
+    return TenantPolicy(tenant.version, tenant.grants, roles)
+
+
+def load(folder: Path) -> Directory:
+    """Read the configuration folder.
+
+    Raises ConfigurationError with the faults of all files.
+    """
+    faults: list[str] = []
+    accounts = _accounts(folder / "accounts.yaml", faults)
+    shared = _shared_grants(folder / "grants.yaml", faults)
+    tenants: dict[str, Tenant] = {}
+    for path in sorted((folder / "tenants").glob("*.yaml")):
+        try:
+            tenant = _tenant(path, accounts, shared)
+            build_policy(tenant)
+            tenants[tenant.name] = tenant
+        except ConfigurationError as error:
+            faults += error.faults
+        except PolicyError as error:
+            faults.append(f"{path.name}: {error}")
+    faults += _keys_held_twice(tenants)
+    if not tenants and not faults:
+        faults.append(f"{folder.name}/tenants: no tenant")
+    if faults:
+        raise ConfigurationError(faults)
+    return Directory(tenants, accounts)
+
+
+def _accounts(path: Path, faults: list[str]) -> dict[str, AccountFile]:
+    try:
+        return {account.name: account for account in read(path, AccountsFile).accounts}
+    except ConfigurationError as error:
+        faults += error.faults
+        return {}
+
+
+def _shared_grants(path: Path, faults: list[str]) -> tuple[tuple[Grant, ...], str]:
+    """Return the platform's grants and the hash of their file."""
+    if not path.exists():
+        return (), ""
+    try:
+        return _grants(path, read(path, GrantsFile).grants), _digest(path)
+    except ConfigurationError as error:
+        faults += error.faults
+        return (), ""
+
+
+def _tenant(
+    path: Path, accounts: dict[str, AccountFile], shared: tuple[tuple[Grant, ...], str]
+) -> Tenant:
+    file = read(path, TenantFile)
+    if file.name != path.stem:
+        raise ConfigurationError([f"{path.name}: name: must be {path.stem}, as the file's"])
+    if file.account not in accounts:
+        raise ConfigurationError([f"{path.name}: account: not in accounts.yaml"])
+    grants, shared_version = shared
+    return Tenant(
+        name=file.name,
+        version=f"{_digest(path)}{shared_version}",
+        account=file.account,
+        region=accounts[file.account].region,
+        default_output=file.default_output or "",
+        keys=tuple(entry for principal in file.principals for entry in _keys(file.name, principal)),
+        grants=(*_grants(path, file.grants), *grants),
+        limits=tuple(_limit(limit, file.time_zone) for limit in file.limits),
+    )
+
+
+def _keys(tenant: str, file: PrincipalFile) -> list[KeyEntry]:
+    principal = Principal(name=f"key/{file.name}", tenant=tenant, roles=tuple(file.roles))
+    return [
+        KeyEntry(key.id, key.hash, principal, expires=key.expires, disabled=key.disabled)
+        for key in file.keys
+    ]
+
+
+def _grants(path: Path, grants: list[GrantFile]) -> tuple[Grant, ...]:
+    return tuple(
+        Grant(
+            rule=f"{path.name}#grants[{number}]",
+            subject=grant.subject,
+            actions=tuple(grant.actions),
+            algorithms=tuple(grant.algorithms),
+            read=tuple(grant.read),
+            write=tuple(grant.write),
+            priority=grant.ceilings.priority,
+            models=tuple(grant.ceilings.models),
+            pipelines=tuple(grant.ceilings.pipelines),
+            templates=tuple(grant.ceilings.templates),
+            effect=grant.effect,
+        )
+        for number, grant in enumerate(grants)
+    )
+
+
+def _limit(file: RateFile | CountFile, time_zone: str) -> Limit:
+    if isinstance(file, RateFile):
+        return RateLimit(file.id, per_second=file.per_second, burst=file.burst)
+    return CountLimit(file.id, max=file.max, time_zone=time_zone)
+
+
+def _keys_held_twice(tenants: dict[str, Tenant]) -> list[str]:
+    owners: dict[str, str] = {}
+    faults = []
+    for tenant in tenants.values():
+        for key in tenant.keys:
+            if key.hash in owners:
+                faults.append(
+                    f"{tenant.name}.yaml: key {key.key_id} also stands in {owners[key.hash]}"
+                )
+            owners[key.hash] = f"{tenant.name}.yaml"
+    return faults
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,48 @@
+"""A tenant, as the rest of the gateway sees it: immutable, and swapped whole on a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ims_gateway.identity.principal import Principal
+from ims_gateway.policy.grant import Grant
+from ims_gateway.quota.limits import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One API key of a principal; several may be valid at a time, for rotation."""
+
+    key_id: str
+    hash: str
+    principal: Principal
+    expires: datetime | None = None
+    disabled: bool = False
+
+    def valid_at(self, now: float) -> bool:
+        """Say whether the key is accepted at `now`, in seconds since the epoch."""
+        return not self.disabled and (self.expires is None or now < self.expires.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant's file, parsed and checked.
+
+    `version` is a hash of the file and of the platform's rules, so that a decision can be told from
+    one under other rules. `default_output` is a folder such as oss://bucket/folder, or empty.
+    """
+
+    name: str
+    version: str
+    account: str
+    region: str
+    default_output: str
+    keys: tuple[KeyEntry, ...]
+    grants: tuple[Grant, ...]
+    limits: tuple[Limit, ...]
+
+    @property
+    def resource(self) -> str:
+        """The tenant's resource name, tenants/{tenant}."""
+        return f"tenants/{self.name}"

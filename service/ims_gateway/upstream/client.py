@@ -1,0 +1,179 @@
+"""The three calls to Intelligent Media Services: submit, query, cancel.
+
+Decides how long a call may take and what to raise when it fails. Never repeats a call, logs, or
+makes a span: the caller knows whether another try is safe, and every reply and every exception
+carries the facts a span needs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.auth import SigningAuth, new_nonce
+from ims_gateway.upstream.credentials import CredentialsUnavailable
+from ims_gateway.upstream.errors import NotSent, OutcomeUnknown
+from ims_gateway.upstream.reply import (
+    CancelReply,
+    Reply,
+    SubmitReply,
+    read_cancel,
+    read_object,
+    read_reply,
+    read_submit,
+)
+from ims_gateway.upstream.signature import canonical_query
+from ims_gateway.upstream.transport import UpstreamTransport, outcome_of
+
+VERSION = "2020-11-09"
+SUBMIT = "SubmitIProductionJob"
+QUERY = "QueryIProductionJob"
+CANCEL = "CancelIProductionJob"
+
+# Unsigned headers. Without "accept" the service answers in XML.
+_HEADERS = httpx.Headers(
+    {"accept": "application/json", "accept-encoding": "identity", "user-agent": "ims-gateway"}
+)
+_NO_BODY = httpx.ByteStream(b"")
+
+
+class UpstreamClient:
+    """Calls the service as one account, over one pool of connections.
+
+    An asynchronous context manager; it connects at the first call. Each call may be given
+    `timeout_seconds` for all of it; without it, the account's two timeouts together. No more
+    than half of it is spent on waiting for a connection: an answer needs time, too.
+
+    Every call raises an UpstreamError (see `errors`). A cancelled call is abandoned, whatever had
+    been sent: shield a submit. clock: Unix seconds. nonces: returns a new one.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        clock: Callable[[], float] = time.time,
+        nonces: Callable[[], str] = new_nonce,
+    ) -> None:
+        self._account = account
+        self._url = httpx.URL(account.origin + "/")
+        self._auth = SigningAuth(
+            host=account.endpoint,
+            version=VERSION,
+            credentials=account.credentials,
+            clock=clock,
+            nonces=nonces,
+        )
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = _CookielessClient(
+            transport=UpstreamTransport(self._account),
+            auth=self._auth,
+            follow_redirects=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def submit(
+        self, parameters: Mapping[str, str], *, timeout_seconds: float | None = None
+    ) -> SubmitReply:
+        """Submit a job, once. parameters: as they go over the wire; JSON members compact."""
+        return read_submit(await self._call(SUBMIT, parameters, timeout_seconds))
+
+    async def query(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """Return the service's whole answer about a job, decoded and otherwise untouched.
+
+        Raises Refused with the Code JOB_NOT_FOUND for a job that it does not know.
+        """
+        return read_object(await self._call(QUERY, {"JobId": job_id}, timeout_seconds))
+
+    async def cancel(self, job_id: str, *, timeout_seconds: float | None = None) -> CancelReply:
+        """Ask for a job to be cancelled. What became of it, only a query tells."""
+        return read_cancel(await self._call(CANCEL, {"JobId": job_id}, timeout_seconds))
+
+    async def _call(
+        self, action: str, parameters: Mapping[str, str], timeout_seconds: float | None
+    ) -> Reply:
+        total_seconds = timeout_seconds if timeout_seconds is not None else self._total_seconds
+        if total_seconds <= 0:
+            raise NotSent(action, "no time was left for the call")
+        request = self._request(action, parameters, total_seconds)
+        response = await self._send(action, request, total_seconds)
+        return read_reply(action, response.status_code, response.headers, response.content)
+
+    def _request(
+        self, action: str, parameters: Mapping[str, str], total_seconds: float
+    ) -> httpx.Request:
+        # Made here and not by AsyncClient.build_request, which merges defaults that are not
+        # wanted and costs as much as signing.
+        return httpx.Request(
+            "POST",
+            self._url,
+            headers=_HEADERS,
+            stream=_NO_BODY,
+            extensions={
+                "action": action,
+                "target": f"/?{canonical_query(parameters)}".encode("ascii"),
+                "timeout": {
+                    "connect": min(self._account.connect_timeout_seconds, total_seconds / 2),
+                    "read": min(self._account.read_timeout_seconds, total_seconds),
+                },
+            },
+        )
+
+    async def _send(
+        self, action: str, request: httpx.Request, total_seconds: float
+    ) -> httpx.Response:
+        if self._http is None:
+            raise NotSent(action, "the client is closed")
+        try:
+            async with asyncio.timeout(total_seconds):
+                return await self._http.send(request)
+        except TimeoutError:
+            raise OutcomeUnknown(action, f"no answer in {total_seconds:g} s") from None
+        except CredentialsUnavailable as error:
+            raise NotSent(action, f"no credentials: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise outcome_of(error)(action, f"{type(error).__name__}: {error}") from None
+
+    @property
+    def _total_seconds(self) -> float:
+        return self._account.connect_timeout_seconds + self._account.read_timeout_seconds
+
+
+class _CookielessClient(httpx.AsyncClient):
+    """An httpx client that has no cookies.
+
+    To look for them in every answer costs more than the signature, and there is no switch for it.
+    """
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Ignore them."""
+
+
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none."""
+
+
+_NO_COOKIES = _NoCookies()
