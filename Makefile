@@ -19,9 +19,27 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 
 $(STUBS): $(VENV)/ready $(PROTOS) proto/generate.py
 	@$(BIN)/python proto/generate.py --out clients/python/src --image build/imsgateway.binpb
-	@touch $@
 
 stubs: $(STUBS) ## Generate code from proto/
+
+demo: $(STUBS) ## Run one job of each algorithm through gateway and emulator
+	$(BIN)/imsgw demo --cases tests/cases
+
+run: $(STUBS) ## Keep a gateway and an emulator up on fixed ports
+	$(BIN)/imsgw sandbox --folder build/sandbox
+
+test: $(STUBS) ## Run the tests
+	$(BIN)/pytest
+
+check: $(STUBS) ## Lint, types, contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint build/imsgateway.binpb --config buf.yaml $(PROTOS:proto/%=--path %)
+	$(BIN)/python proto/breaking.py
+
+bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
+	$(BIN)/python -m tests.bench
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \

@@ -58,8 +58,48 @@ def write_imports(path: Path) -> None:
 
 def run_protoc(*arguments: str) -> None:
     """Run the bundled protoc, or end the program with its exit code."""
-    if code := protoc.main(["protoc", f"-I{ROOT}", *arguments]):
+    if code := protoc.main(["protoc", *arguments]):
         sys.exit(code)
+
+
+def protos_below(root: Path) -> list[str]:
+    """Return the contract's files, relative to the folder that holds them."""
+    return sorted(str(path.relative_to(root)) for path in (root / PACKAGE).glob("*.proto"))
+
+
+def write_image(root: Path, image: Path) -> None:
+    """Write the descriptor image that buf reads: no schema registry is asked for the imports."""
+    imports = image.with_name("imports.binpb")
+    write_imports(imports)
+    run_protoc(
+        f"-I{root}",
+        f"--descriptor_set_in={imports}",
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={image}",
+        *protos_below(root),
+    )
+
+
+def write_stubs(root: Path, imports: Path, out: Path) -> None:
+    """Write messages and services with their types, and the package's own files."""
+    for package in ("imsgateway", "buf"):
+        shutil.rmtree(out / package, ignore_errors=True)
+    sources = (f"-I{root}", f"--descriptor_set_in={imports}")
+    protos = protos_below(root)
+    run_protoc(*sources, f"--python_out={out}", f"--pyi_out={out}", *protos, VALIDATE)
+    plugin = Path(sys.executable).with_name("protoc-gen-mypy_grpc")
+    services = [proto for proto in protos if proto.endswith("_service.proto")]
+    run_protoc(
+        *sources,
+        f"--grpc_python_out={out}",
+        f"--plugin=protoc-gen-mypy_grpc={plugin}",
+        f"--mypy_grpc_out=quiet:{out}",
+        *services,
+    )
+    for folder in (out / "imsgateway", out / PACKAGE):
+        (folder / "__init__.py").touch()
+        (folder / "py.typed").touch()
 
 
 def main() -> None:
@@ -68,38 +108,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that receives the packages")
     parser.add_argument("--image", type=Path, required=True, help="descriptor image for buf")
     options = parser.parse_args()
-
-    for package in ("imsgateway", "buf"):
-        shutil.rmtree(options.out / package, ignore_errors=True)
     options.image.parent.mkdir(parents=True, exist_ok=True)
-    imports = options.image.with_name("imports.binpb")
-    write_imports(imports)
-    protos = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).glob("*.proto"))
-    known = f"--descriptor_set_in={imports}"
-    run_protoc(
-        known,
-        f"--python_out={options.out}",
-        f"--pyi_out={options.out}",
-        *protos,
-        VALIDATE,
-    )
-    run_protoc(
-        known,
-        f"--grpc_python_out={options.out}",
-        f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).with_name('protoc-gen-mypy_grpc')}",
-        f"--mypy_grpc_out=quiet:{options.out}",
-        *protos,
-    )
-    run_protoc(
-        known,
-        "--include_imports",
-        "--include_source_info",
-        f"--descriptor_set_out={options.image}",
-        *protos,
-    )
-    for folder in (options.out / "imsgateway", options.out / PACKAGE):
-        (folder / "__init__.py").touch()
-        (folder / "py.typed").touch()
+    write_image(ROOT, options.image)
+    write_stubs(ROOT, options.image.with_name("imports.binpb"), options.out)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,6 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
-from imsgateway.v1 import (
-    access_service_pb2_grpc,
-    admin_service_pb2_grpc,
-    job_service_pb2_grpc,
-    quota_service_pb2_grpc,
-)
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.api.access_service import AccessService
@@ -47,6 +41,12 @@ from ims_gateway.upstream.credentials import (
 )
 from ims_gateway.upstream.gate import Gates
 from ims_gateway.validation import Validation
+from imsgateway.v1 import (
+    access_service_pb2_grpc,
+    admin_service_pb2_grpc,
+    job_service_pb2_grpc,
+    quota_service_pb2_grpc,
+)
 
 SERVICES: Final = (
     "imsgateway.v1.JobService",
@@ -149,7 +149,7 @@ async def gateway(
         stack.push_async_callback(_cancel, asyncio.create_task(tracker.run()))
         port = server.add_insecure_port(settings.listen)
         await server.start()
-        stack.push_async_callback(server.stop, None)
+        stack.push_async_callback(server.stop, 0.5)
         yield Gateway(port, server, health_service, submission, tracker, ledger, decisions)
 
 

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from google.rpc import code_pb2
+
 from imsgateway.v1 import errors_pb2
 
 

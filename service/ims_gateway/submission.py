@@ -24,7 +24,6 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service_pb2
 from opentelemetry.trace import Span, SpanKind
 
 from ims_gateway import errors, settlement
@@ -43,6 +42,7 @@ from ims_gateway.upstream.client import SUBMIT
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
 from ims_gateway.validation import Validation
+from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service_pb2
 
 MICROSECONDS: Final = 1_000_000
 # What an answer needs at the least: with less time left nothing is sent.

@@ -7,13 +7,13 @@ of a request are found at once.
 from __future__ import annotations
 
 from google.protobuf.message import Message
-from imsgateway.v1 import job_pb2
 from protovalidate import Validator
 
 from ims_gateway.errors import InvalidRequest, Violation
 from ims_gateway.policy.objects import ObjectAddressError, touched
 from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.violations import field_path
+from imsgateway.v1 import job_pb2
 
 
 class Validation:
@@ -32,8 +32,10 @@ class Validation:
 
         Raises InvalidRequest with every violation of the contract and of the tenant's region.
         """
-        violations = self._by_contract(request) + _by_tenant(job, tenant)
-        if violations:
+        by_contract = self._by_contract(request)
+        known = {violation.path for violation in by_contract}
+        by_tenant = (fault for fault in _by_tenant(job, tenant) if fault.path not in known)
+        if violations := (*by_contract, *by_tenant):
             raise InvalidRequest(violations)
 
     def _by_contract(self, request: Message) -> tuple[Violation, ...]:

@@ -53,12 +53,12 @@ def _walked(value: Any, on_text: Callable[[str], str], depth: int = 0) -> Any:
 
 
 def _text_without_queries(text: str) -> str:
-    # JSON may spell an address https:\/\/ and its & \u0026, so it is read and not guessed at.
+    # JSON may spell an address https:\/\/ and its & \u0026, so it is read and not guessed at. It is
+    # written anew even if nothing was cut: of members that share a name, only the last was seen.
     held = _held_json(text)
     if held is None:
         return _QUERY.sub(r"\1", text)
-    kept = without_queries(held)
-    return text if kept == held else json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(without_queries(held), ensure_ascii=False, separators=(",", ":"))
 
 
 def _held_json(text: str) -> Any:

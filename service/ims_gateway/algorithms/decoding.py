@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
+
 from imsgateway.v1 import media_pb2
 
 Decoding: TypeAlias = Callable[[Any], Sequence[Message] | Message | None]

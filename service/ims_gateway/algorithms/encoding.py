@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
-from imsgateway.v1 import media_pb2
 
 from ims_gateway.algorithms.spelling import Json, compact_json, number
+from imsgateway.v1 import media_pb2
 
 Encoding: TypeAlias = Callable[[Any], Json | None]
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Value
-from imsgateway.v1 import job_pb2, media_pb2
 
 from ims_gateway.algorithms.algorithm import Algorithm
 from ims_gateway.algorithms.cleaning import fit, without_queries
 from ims_gateway.algorithms.translation import algorithm_of
+from imsgateway.v1 import job_pb2, media_pb2
 
 OUTPUT_NOT_WRITTEN: Final = "OUTPUT_NOT_WRITTEN"
 JOB_FAILED: Final = "JOB_FAILED"

@@ -8,17 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from imsgateway.v1.algorithms_pb2 import (
-    CAPTION_TRACK_MAIN,
-    CaptionExtraction,
-    Cover,
-    FaceBeauty,
-    HybridCaptionExtraction,
-    VideoDelogo,
-    VideoDetext,
-    VideoGreenScreenMatting,
-)
-
 from ims_gateway.algorithms import decoding
 from ims_gateway.algorithms.algorithm import Algorithm, Parameter, TypedMember, always
 from ims_gateway.algorithms.encoding import (
@@ -31,6 +20,16 @@ from ims_gateway.algorithms.encoding import (
     named,
     objects,
     time_ranges,
+)
+from imsgateway.v1.algorithms_pb2 import (
+    CAPTION_TRACK_MAIN,
+    CaptionExtraction,
+    Cover,
+    FaceBeauty,
+    HybridCaptionExtraction,
+    VideoDelogo,
+    VideoDetext,
+    VideoGreenScreenMatting,
 )
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from imsgateway.v1 import job_pb2, media_pb2
 
 from ims_gateway.algorithms.algorithm import Algorithm, Parameter
 from ims_gateway.algorithms.spelling import Json, compact_json
 from ims_gateway.algorithms.table import TABLE
+from imsgateway.v1 import job_pb2, media_pb2
 
 BY_FIELD: Final[Mapping[str, Algorithm]] = {algorithm.field: algorithm for algorithm in TABLE}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import grpc
-from imsgateway.v1 import access_service_pb2 as pb
-from imsgateway.v1 import access_service_pb2_grpc
 
 from ims_gateway.errors import NotImplementedYet
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.call import current
+from imsgateway.v1 import access_service_pb2 as pb
+from imsgateway.v1 import access_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

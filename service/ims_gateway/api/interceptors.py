@@ -179,14 +179,16 @@ class Parsing(grpc.aio.ServerInterceptor):
         method = str(handler_call_details.method)
         handler = await continuation(handler_call_details)
 
+        async def parsed(messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+            async for message in messages:
+                yield self._parsed(method, handler, message)
+
         async def unary(behavior: Behavior, request: bytes, context: Context) -> Any:
             return await behavior(self._parsed(method, handler, request), context)
 
         async def stream(behavior: Behavior, request: Any, context: Context) -> AsyncIterator[Any]:
-            if isinstance(request, bytes):
-                message = self._parsed(method, handler, request)
-            else:
-                message = (self._parsed(method, handler, item) async for item in request)
+            one = isinstance(request, bytes)
+            message = self._parsed(method, handler, request) if one else parsed(request)
             async for answer in behavior(message, context):
                 yield answer
 

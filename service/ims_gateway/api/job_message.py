@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from imsgateway.v1 import job_pb2
-
 from ims_gateway.algorithms.results import apply, progress
 from ims_gateway.jobs.record import JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.preview import timestamp
+from imsgateway.v1 import job_pb2
 
 
 def job_message(

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from imsgateway.v1 import job_service_pb2 as pb
-from imsgateway.v1 import job_service_pb2_grpc
 
 from ims_gateway.api.job_message import job_message
 from ims_gateway.errors import NotImplementedYet
@@ -17,6 +15,8 @@ from ims_gateway.policy.authorization import Authorization
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.call import current
 from ims_gateway.validation import Validation
+from imsgateway.v1 import job_service_pb2 as pb
+from imsgateway.v1 import job_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

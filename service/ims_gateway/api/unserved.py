@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import grpc
+
+from ims_gateway.errors import NotImplementedYet
 from imsgateway.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
     quota_service_pb2,
     quota_service_pb2_grpc,
 )
-
-from ims_gateway.errors import NotImplementedYet
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -13,6 +13,7 @@ class Hangs:
         self._gate = _Gate()
         self._closed = False
         self._count = 0
+        self._count_changed = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -24,15 +25,20 @@ class Hangs:
         if self._closed:
             return False
         gate = self._gate
-        self._count += 1
+        self._add(1)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await gate.opened.wait()
         except TimeoutError:
             return True
         finally:
-            self._count -= 1
+            self._add(-1)
         return gate.leads_on
+
+    async def wait_for_count(self, count: int) -> None:
+        """Return once exactly this many calls hang."""
+        while self._count != count:
+            await self._count_changed.wait()
 
     def release(self) -> None:
         """Let every call go on that hangs now; later ones hang anew."""
@@ -46,6 +52,11 @@ class Hangs:
         """Give up every call that hangs, now and later."""
         self._closed = True
         self.abandon()
+
+    def _add(self, calls: int) -> None:
+        self._count += calls
+        self._count_changed.set()
+        self._count_changed = asyncio.Event()
 
     def _open(self, *, leads_on: bool) -> None:
         self._gate.leads_on = leads_on

@@ -13,9 +13,9 @@ from ims_gateway.emulator.documents import Invalid, read_json
 from ims_gateway.emulator.media import read_oss_address
 
 _WEB_ADDRESS = re.compile(r"https?://[^/\s]+/\S+")
-# Sums of decimal fractions such as 0.7 + 0.3 miss 1 by a rounding error.
-_ROUNDING = 1e-9
-# JSON can spell infinity (1e999), and no second or fraction is anywhere near this.
+# 0.6 and 0.4 as 32-bit floats add up to 1.00000003, which is still the frame's edge.
+_ROUNDING = 1e-6
+# Python reads NaN and 1e999 as JSON numbers; neither is below this, and no second is above it.
 _LARGEST = 1e12
 
 

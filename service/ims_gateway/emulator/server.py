@@ -3,6 +3,7 @@
 Decides which listeners there are. What becomes of a call is the handler's.
 """
 
+import asyncio
 import contextlib
 import ssl
 import tempfile
@@ -24,8 +25,6 @@ from ims_gateway.emulator.settings import EmulatorSettings
 
 # A job travels in its URL: 256 characters of user data alone may take 3 kB there.
 _LONGEST_REQUEST_LINE = 64 * 1024
-# aiohttp takes 0 for "no limit". Calls that hang are given up first, so nothing waits this long.
-_SHUTDOWN_SECONDS = 1.0
 
 
 class Emulator:
@@ -46,9 +45,10 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            runner = self._make_runner()
+            server = self._make_server()
+            runner = web.ServerRunner(server)
             await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            stack.push_async_callback(self._stop, runner, server)
             if self._settings.http_port is not None:
                 port = await self._listen(runner, self._settings.http_port)
                 self.http_endpoint = f"{self._settings.host}:{port}"
@@ -56,7 +56,6 @@ class Emulator:
                 context = self._make_tls_context(stack)
                 port = await self._listen(runner, self._settings.https_port, context)
                 self.https_endpoint = f"localhost:{port}"
-            stack.callback(self._hangs.close)
             self._exit = stack.pop_all()
         return self
 
@@ -87,6 +86,10 @@ class Emulator:
     def hanging(self) -> int:
         """How many calls hang now."""
         return self._hangs.count
+
+    async def wait_until_hanging(self, count: int) -> None:
+        """Return once exactly this many calls hang."""
+        await self._hangs.wait_for_count(count)
 
     def status(self, job: Job) -> str:
         """Return the status that a query would be told now."""
@@ -121,7 +124,7 @@ class Emulator:
         self._service.reset()
         self._hangs.abandon()
 
-    def _make_runner(self) -> web.ServerRunner:
+    def _make_server(self) -> web.Server:
         control, handler = Control(self), Handler(self._service, self._hangs)
 
         async def handle(request: web.BaseRequest) -> web.Response:
@@ -130,13 +133,22 @@ class Emulator:
 
         # The low-level server: an Application's routing costs a tenth of a call.
         # A call stops hanging when its caller leaves, hence the cancellation.
-        server = web.Server(
+        return web.Server(
             handle,
             access_log=None,
             handler_cancellation=True,
             max_line_size=_LONGEST_REQUEST_LINE,
         )
-        return web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+
+    async def _stop(self, runner: web.ServerRunner, server: web.Server) -> None:
+        self._hangs.close()
+        transports = [connection.transport for connection in server.connections]
+        await runner.cleanup()
+        # Closed politely, a TLS connection waits half a minute for its peer's goodbye.
+        for transport in transports:
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)
 
     async def _listen(
         self, runner: web.ServerRunner, port: int, context: ssl.SSLContext | None = None

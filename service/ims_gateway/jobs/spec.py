@@ -8,6 +8,7 @@ from functools import lru_cache
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+
 from imsgateway.v1 import job_pb2
 
 

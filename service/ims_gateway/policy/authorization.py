@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from imsgateway.v1 import job_pb2
-
 from ims_gateway.algorithms.translation import ceilings
 from ims_gateway.errors import NotAuthenticated, PolicyDenied
 from ims_gateway.identity.principal import Principal
@@ -12,6 +10,7 @@ from ims_gateway.policy.enforcer import ABSENT
 from ims_gateway.policy.objects import touched
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.tenant import Tenant
+from imsgateway.v1 import job_pb2
 
 
 class Authorization:

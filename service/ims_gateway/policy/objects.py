@@ -14,10 +14,11 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from buf.validate import validate_pb2
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+
+from buf.validate import validate_pb2
 from imsgateway.v1 import annotations_pb2, job_pb2
 
 Access: TypeAlias = Literal["read", "write"]
@@ -44,7 +45,7 @@ class ObjectAddressError(ValueError):
 class TouchedObject:
     """One object that a job touches.
 
-    `object` is oss://bucket/key with the key in plain characters, media:<id>, or media:new for a
+    `object` is oss://bucket/key with the key in plain characters, media:<id>, or media:{new} for a
     media asset that the job makes. Placeholders of outputs stay in the key. `field_path` is the
     path in the request, such as "job.cover.input.oss_uri". `region` is that of an https address,
     else empty.
@@ -123,7 +124,7 @@ def _collect_leaf(leaf: _Leaf, text: str, path: str, found: list[TouchedObject])
         found.append(_touched(leaf, text, path))
     elif leaf.access == "write" and not leaf.is_address:
         # An output that becomes a media asset and names none makes a new one (API page).
-        found.append(TouchedObject(leaf.access, "media:new", path))
+        found.append(TouchedObject(leaf.access, "media:{new}", path))
 
 
 def _touched(leaf: _Leaf, text: str, path: str) -> TouchedObject:

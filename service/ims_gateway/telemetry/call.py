@@ -14,7 +14,6 @@ from time import monotonic, perf_counter
 from typing import Any, Final
 
 from google.rpc import code_pb2
-from imsgateway.v1 import errors_pb2
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
@@ -23,6 +22,7 @@ from ims_gateway.errors import NotAuthenticated, Refusal
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision
 from ims_gateway.telemetry import conventions
+from imsgateway.v1 import errors_pb2
 
 # Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
 SERVER_FAULTS: Final = frozenset(

@@ -7,7 +7,6 @@ the last snapshot.
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -135,7 +134,7 @@ class FileCredentials:
 
     def _stat(self) -> tuple[int, ...]:
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - a third of the cost of Path.stat
+            status = self._path.stat()
         except OSError as error:
             raise CredentialsUnavailable(f"{self._path}: {error.strerror}") from None
         return (status.st_mtime_ns, status.st_size, status.st_ino)

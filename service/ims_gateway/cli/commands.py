@@ -1,0 +1,132 @@
+"""The commands of imsgw. They parse flags and print; what they run is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from ims_gateway.identity.keys import key_hash, new_key
+from ims_gateway.settings import Settings, environment
+from ims_gateway.tenancy.files import ConfigurationError
+
+app = typer.Typer(
+    name="imsgw",
+    help="Operates IMS Gateway.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+UNUSABLE = 78  # EX_CONFIG of sysexits.h
+
+
+def _settings() -> Settings:
+    """Return the process's settings, or end it with every fault of them."""
+    try:
+        return Settings()  # type: ignore[call-arg] # the fields come from the environment
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(["IMSGW", *(str(part) for part in fault["loc"])]).upper()
+            typer.echo(f"{name}: {fault['msg']}", err=True)
+        raise typer.Exit(UNUSABLE) from None
+
+
+@app.command()
+def serve() -> None:
+    """Serve gRPC until SIGTERM. Settings come from variables that begin with IMSGW_."""
+    from ims_gateway.cli.serve import serve as run  # noqa: PLC0415 - others start without grpc
+
+    try:
+        asyncio.run(run(_settings(), environment()))
+    except ConfigurationError as error:
+        for fault in error.faults:
+            typer.echo(fault, err=True)
+        raise typer.Exit(UNUSABLE) from None
+
+
+@app.command()
+def emulator(
+    *,
+    access_key: Annotated[
+        list[str],
+        typer.Option(help="Accepted keys, as ID:SECRET. Not for secrets that matter."),
+    ],
+    http_port: Annotated[int, typer.Option(help="Port for HTTP and the control endpoint.")] = 8089,
+    https_port: Annotated[int | None, typer.Option(help="Port for HTTPS.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    region: Annotated[str, typer.Option(help="Region that is stood in for.")] = "cn-shanghai",
+    job_seconds: Annotated[float, typer.Option(help="How long a job runs, in seconds.")] = 2.0,
+) -> None:
+    """Stand in for Intelligent Media Services: for development and tests."""
+    from ims_gateway.emulator import command  # noqa: PLC0415 - needed by no other command
+    from ims_gateway.emulator.server import Emulator  # noqa: PLC0415
+    from ims_gateway.emulator.settings import AccessKey, EmulatorSettings  # noqa: PLC0415
+
+    def ready(running: Emulator) -> None:
+        endpoints = {"http": running.http_endpoint}
+        if https_port is not None:
+            endpoints |= {"https": running.https_endpoint, "ca_file": str(running.ca_file)}
+        typer.echo(json.dumps(endpoints))
+
+    pairs = [pair.partition(":") for pair in access_key]
+    settings = EmulatorSettings(
+        access_keys={key_id: AccessKey(secret) for key_id, _, secret in pairs},
+        region=region,
+        job_seconds=job_seconds,
+        host=host,
+        http_port=http_port,
+        https_port=https_port,
+    )
+    asyncio.run(command.run(settings, ready=ready))
+
+
+@app.command()
+def sandbox(
+    folder: Annotated[Path, typer.Option(help="Where its files go.")] = Path("build/sandbox"),
+) -> None:
+    """Run a gateway and an emulator together, for a first look. Keys and data are throw-away."""
+    from ims_gateway.sandbox.run import stay_up  # noqa: PLC0415 - needed by no other command
+
+    folder.mkdir(parents=True, exist_ok=True)
+    asyncio.run(stay_up(folder))
+
+
+@app.command()
+def demo(
+    cases: Annotated[Path, typer.Option(help="Folder of golden cases, one folder an algorithm.")],
+) -> None:
+    """Run one job of each algorithm, and each kind of refusal, against an emulator."""
+    from ims_gateway.sandbox.demo import run  # noqa: PLC0415 - needed by no other command
+
+    sys.exit(0 if asyncio.run(run(cases)) else 1)
+
+
+@keys.command("create")
+def create_key(
+    pepper: Annotated[
+        str,
+        typer.Option(envvar="IMSGW_KEY_PEPPER", help="The gateway's pepper.", show_envvar=True),
+    ],
+    output: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Make an API key: the caller gets the key, the tenant's file gets its id and hash."""
+    key_id, key = new_key()
+    made = {
+        "key": key,
+        "id": key_id,
+        "hash": key_hash(key, SecretStr(pepper).get_secret_value().encode()),
+    }
+    if output == "json":
+        typer.echo(json.dumps(made))
+        return
+    typer.echo(f"Shown once, for the caller:\n  {made['key']}\n")
+    typer.echo("For the tenant's file, under the principal's keys:")
+    typer.echo(f"  - id: {made['id']}\n    hash: {made['hash']}")

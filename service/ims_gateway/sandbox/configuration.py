@@ -1,0 +1,93 @@
+"""Configuration of a sandbox: two tenants, one account, keys made anew at every start."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import SecretStr
+
+from ims_gateway.emulator.server import Emulator
+from ims_gateway.identity.keys import key_hash, new_key
+from ims_gateway.settings import Settings
+
+ACCESS_KEY_ID: Final = "SANDBOX-ACCESS-KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a sandbox's gateway is started with, and the API key of each tenant."""
+
+    settings: Settings
+    environment: dict[str, str]
+    api_keys: dict[str, str]
+
+
+def account_secret() -> str:
+    """Return a fresh secret for the account that gateway and emulator share."""
+    return secrets.token_urlsafe(24)
+
+
+def write(
+    folder: Path, emulator: Emulator, secret: str, *, listen: str, metrics_listen: str
+) -> Sandbox:
+    """Write accounts and tenants below the folder, and return what to start the gateway with."""
+    pepper = secrets.token_urlsafe(32)
+    api_keys: dict[str, str] = {}
+    (folder / "tenants").mkdir(parents=True, exist_ok=True)
+    account = {
+        "name": "sandbox",
+        "region": "cn-shanghai",
+        "endpoint": emulator.https_endpoint,
+        "ca_file": str(emulator.ca_file),
+    }
+    _write_yaml(folder / "accounts.yaml", {"accounts": [account]})
+    for name, daily in (("acme", 100_000), ("globex", 1)):
+        key_id, api_keys[name] = new_key()
+        key = {"id": key_id, "hash": key_hash(api_keys[name], pepper.encode())}
+        _write_yaml(folder / "tenants" / f"{name}.yaml", _tenant(name, key, daily))
+    settings = Settings(
+        config_dir=folder,
+        key_pepper=SecretStr(pepper),
+        database_path=folder / "ledger.db",
+        listen=listen,
+        metrics_listen=metrics_listen,
+        decision_log=str(folder / "decisions.jsonl"),
+        poll_interval_seconds=0.25,
+        watch_interval_seconds=0.1,
+    )
+    environment = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret,
+    }
+    return Sandbox(settings, environment, api_keys)
+
+
+def _tenant(name: str, key: dict[str, str], daily: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "account": "sandbox",
+        "default_output": f"oss://{name}-media/out",
+        "principals": [{"name": "sandbox", "roles": ["editor"], "keys": [key]}],
+        "grants": [
+            {"subject": "role/editor", "actions": ["*"], "read": ["*"], "write": ["*"]},
+            {
+                "subject": "role/editor",
+                "actions": ["submit"],
+                "read": ["oss://*-vault/*"],
+                "write": ["oss://*-vault/*"],
+                "effect": "deny",
+            },
+        ],
+        "limits": [
+            {"id": "burst", "kind": "rate", "per_second": 50, "burst": 100},
+            {"id": "daily", "kind": "day", "max": daily},
+        ],
+    }
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

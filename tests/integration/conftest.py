@@ -1,0 +1,23 @@
+"""Fixtures: a world for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.world import World, a_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Run a gateway with two tenants."""
+    async with a_world(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Callable[..., Any]:
+    """Return what runs a gateway with other settings."""
+    return lambda **options: a_world(tmp_path, **options)
