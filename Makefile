@@ -6,7 +6,7 @@ STUBS := clients/python/src/imsgateway/v1/__init__.py
 PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench stubs lock format clean
+.PHONY: help demo run test check bench docs stubs lock format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,13 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/mypy
 	$(BIN)/buf lint build/imsgateway.binpb --config buf.yaml $(PROTOS:proto/%=--path %)
 	$(BIN)/python proto/breaking.py
+	$(BIN)/python docs/generate.py --check
 
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench
+
+docs: $(STUBS) ## Renew the generated tables of the documentation
+	$(BIN)/python docs/generate.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \

@@ -215,6 +215,12 @@ async def test_signed_headers_beyond_the_required_ones_are_fine(api, make_job):
     assert (await api.submit(make_job(), extra=extra)).status == 200
 
 
+def test_spaces_around_a_value_are_not_signed():
+    """Header values are trimmed before they are signed."""
+    padded = VECTOR_HEADERS | {"host": f"  {VECTOR_HEADERS['host']} "}
+    assert vector_verifier().verify(vector_call(padded))
+
+
 def test_repeated_signed_header_counts_with_all_its_values():
     """A second value slipped in beside the signed one breaks the signature."""
     headers = CIMultiDict(VECTOR_HEADERS)

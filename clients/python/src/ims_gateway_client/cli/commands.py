@@ -13,7 +13,7 @@ import typer
 from ims_gateway_client.cli import exits, tables
 from ims_gateway_client.cli.console import console, print_document, print_line
 from ims_gateway_client.cli.exits import ExitCode
-from ims_gateway_client.cli.following import follow
+from ims_gateway_client.cli.following import follow, leaving_to_itself
 from ims_gateway_client.cli.session import Session
 from ims_gateway_client.client import Client
 from ims_gateway_client.watching import is_settled
@@ -104,7 +104,7 @@ def watch(ctx: typer.Context, name: Name) -> None:
     """Follow a job to its end."""
     session: Session = ctx.obj
     job = Job()
-    with session.connect() as client:
+    with session.connect() as client, leaving_to_itself(name):
         states = client.watch(_full_name(client, name))
         out = console()
         with closing(states if session.as_json else follow(states, out)) as shown:
@@ -138,7 +138,8 @@ def whoami(ctx: typer.Context) -> None:
 def _wait(session: Session, client: Client, name: str) -> Job:
     states = client.watch(name)
     out = console(stderr=True)
-    with closing(states if session.as_json else follow(states, out)) as shown:
+    shown = states if session.as_json else follow(states, out)
+    with leaving_to_itself(name), closing(shown):
         return next(filter(is_settled, shown))
 
 
@@ -154,8 +155,8 @@ def _show_check(session: Session, reply: SubmitJobResponse) -> None:
         print_document(reply)
         return
     out = console()
-    out.print(tables.decision_table(reply.decision))
-    out.print(tables.quota_table(reply.quota))
+    out.print(tables.decision_table(reply.decision), "")
+    out.print(tables.quota_table(reply.quota), "")
     out.print(tables.upstream_table(reply.upstream_request))
 
 

@@ -8,7 +8,7 @@ address, --input-media-id for the rest. Every other field is one flag, written a
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -24,6 +24,9 @@ from ims_gateway_client.cli.contract import (
 )
 from ims_gateway_client.cli.values import Syntax, parse, render, syntax_of
 from imsgateway.v1.job_pb2 import Job
+
+# [0], or ["key"] where the key may hold brackets and dots.
+_SUBSCRIPT: Final = re.compile(r"""\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def job_flags() -> list[Flag]:
 
 def flag_behind(path: str) -> str:
     """Return the flag that a violation's path, such as "job.cover.output.uri", is about, or ""."""
-    _, *names = re.sub(r"\[.*?\]", "", path).split(".")
+    _, *names = _SUBSCRIPT.sub("", path).split(".")
     arms = [field for field in ALGORITHMS if names and field.name == names[0]]
     flags = [*job_flags(), *(flag for arm in arms for flag in algorithm_flags(arm))]
     shared = {flag.name: _shared_steps(flag, names) for flag in flags}

@@ -3,8 +3,8 @@
 Decides between a live display, on a terminal, and one line a change of state, anywhere else.
 """
 
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 
 import typer
 from rich.console import Console
@@ -19,20 +19,24 @@ from imsgateway.v1.job_pb2 import Job
 _INTERRUPTED = 130  # as every shell reports an end by Ctrl-C
 
 
+@contextmanager
+def leaving_to_itself(name: str) -> Iterator[None]:
+    """Make Ctrl-C end imsctl with a word about the job, which goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console(stderr=True).print(f"the job goes on; to follow it: imsctl watch {plain(name)}")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
 def follow(states: Generator[Job, None, None], out: Console) -> Generator[Job, None, None]:
-    """Show each state and pass it on. Ctrl-C ends imsctl, and the job goes on."""
-    name = ""
+    """Show each state and pass it on."""
     with _display(out) as display, closing(states):
         waiting = display.add_task("", state="")
-        try:
-            for job in states:
-                name = job.name
-                display.update(waiting, state=jobs.state_name(job))
-                out.print(_line(job))
-                yield job
-        except KeyboardInterrupt:
-            console(stderr=True).print(f"the job goes on; to follow it: imsctl watch {plain(name)}")
-            raise typer.Exit(_INTERRUPTED) from None
+        for job in states:
+            display.update(waiting, state=jobs.state_name(job))
+            out.print(_line(job))
+            yield job
 
 
 def _display(out: Console) -> Progress:

@@ -1,0 +1,146 @@
+"""Write the parts of the documentation that the code already says.
+
+Tables stand between two markers of a page, `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, get_args
+
+from google.protobuf import descriptor_pb2
+from google.rpc import code_pb2
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from ims_gateway import errors
+from ims_gateway.algorithms.algorithm import Algorithm, Parameter
+from ims_gateway.algorithms.table import TABLE
+from ims_gateway.settings import Settings
+from ims_gateway.telemetry.call import reason_name
+from imsgateway.v1 import errors_pb2
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+IMAGE: Final = ROOT / "build" / "imsgateway.binpb"
+PAGES: Final = ("README.md", "docs/reference.md")
+MARKED: Final = re.compile(r"(<!-- generated: (\w+) -->).*?(<!-- end -->)", re.DOTALL)
+
+
+TYPES: Final = {Path: "path", SecretStr: "secret", str: "text", int: "integer", float: "number"}
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table of Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def comments(file_name: str) -> dict[tuple[int, ...], str]:
+    """Return the comments of a proto, by the path of what they stand beside."""
+    image = descriptor_pb2.FileDescriptorSet.FromString(IMAGE.read_bytes())
+    file = next(file for file in image.file if file.name == f"imsgateway/v1/{file_name}")
+    return {
+        tuple(location.path): " ".join(location.leading_comments.split())
+        for location in file.source_code_info.location
+        if location.leading_comments
+    }
+
+
+def algorithms() -> str:
+    """Return the algorithms with what they are sent as."""
+    # Path of a message's comment in a file: field 4 (message_type), index.
+    said = comments("algorithms.proto")
+    image = descriptor_pb2.FileDescriptorSet.FromString(IMAGE.read_bytes())
+    file = next(file for file in image.file if file.name == "imsgateway/v1/algorithms.proto")
+    meaning = {message.name: said[4, i] for i, message in enumerate(file.message_type)}
+    return table(
+        ("algorithm", "FunctionName", "what it does", "parameters"),
+        [
+            (
+                f"`{row.field}`",
+                row.function_name,
+                meaning[row.function_name],
+                ", ".join(f"`{parameter.field}`" for parameter in _parameters(row)) or "none",
+            )
+            for row in TABLE
+        ],
+    )
+
+
+def _parameters(row: Algorithm) -> tuple[Parameter, ...]:
+    return row.parameters if row.model is None else (*row.parameters, row.model)
+
+
+def reasons() -> str:
+    """Return the reasons of refusals with their codes."""
+    said = comments("errors.proto")
+    classes = {kind.reason: kind for kind in _refusals(errors.Refusal) if hasattr(kind, "reason")}
+    rows = []
+    for index, value in enumerate(errors_pb2.ErrorReason.DESCRIPTOR.values):
+        if value.number in classes:
+            code = code_pb2.Code.Name(classes[value.number].code)
+            text = said[5, 0, 2, index].partition(": ")[2]
+            rows.append((f"`{reason_name(value.number)}`", code, text[:1].upper() + text[1:]))
+    return table(("reason", "code", "meaning"), rows)
+
+
+def _refusals(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
+    found = [kind]
+    for below in kind.__subclasses__():
+        found += _refusals(below)
+    return found
+
+
+def settings() -> str:
+    """Return the settings of `imsgw serve`."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        required = field.default is PydanticUndefined
+        default = "required" if required else f"`{field.default}`"
+        variable = f"`IMSGW_{name.upper()}`"
+        rows.append((variable, _type(field.annotation), default, field.description or ""))
+    return table(("variable", "type", "default", "meaning"), rows)
+
+
+def _type(annotation: Any) -> str:
+    known = [part for part in get_args(annotation) or (annotation,) if part is not NoneType]
+    return TYPES[known[0]]
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "algorithms": algorithms,
+    "reasons": reasons,
+    "settings": settings,
+}
+
+
+def rendered(page: str) -> str:
+    """Return the page with every table as the code says it today."""
+    return MARKED.sub(lambda mark: f"{mark[1]}\n{TABLES[mark[2]]()}\n{mark[3]}", page)
+
+
+def main() -> None:
+    """Write the pages, or with --check say which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
+    check = parser.parse_args().check
+    outdated = []
+    for name in PAGES:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = rendered(before)
+        if before != after:
+            outdated.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    if check and outdated:
+        sys.exit(f"out of date, run `make docs`: {', '.join(outdated)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The documentation tells the truth: its tables, its examples, its commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ims_gateway.app import gateway
+from ims_gateway.emulator.server import Emulator
+from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
+from ims_gateway.sandbox import configuration
+from ims_gateway.tenancy.directory import load
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = [
+    path
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
+    if path.is_file()
+]
+
+
+def test_generated_tables_are_up_to_date():
+    """What `make docs` would write is what stands there."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_examples_of_the_files_are_valid(tmp_path):
+    """The reference's accounts and tenant load as they are printed."""
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    (tmp_path / "tenants").mkdir()
+    for name, content in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    directory = load(tmp_path)
+    assert directory.tenant("acme").region == "cn-shanghai"
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """Every relative link of the documentation is a file."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_targets_of_make_that_the_readme_names_exist():
+    """A command of the README is a command."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def pattern(line: str) -> str:
+    """Return what a line of output looks like: words stay, figures and ids may differ."""
+    line = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID", line)
+    line = re.sub(r"\b[0-9a-f]{14}-[0-9a-f]{10}\b|\b[0-9a-f]{32}\b", "ID", line)
+    return re.sub(r"\d+", "N", line).rstrip()
+
+
+async def test_commands_of_the_readme_print_what_it_shows(tmp_path):
+    """The console session of the README, run against a sandbox."""
+    block = re.search(r"```console\n(.*?)```", README, re.DOTALL)[1]
+    steps = re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    assert len(steps) == 3
+    secret = configuration.account_secret()
+    settings = EmulatorSettings(
+        access_keys={configuration.ACCESS_KEY_ID: AccessKey(secret)},
+        job_seconds=1.0,
+        http_port=None,
+        https_port=0,
+    )
+    async with Emulator(settings) as emulator:
+        sandbox = configuration.write(
+            tmp_path, emulator, secret, listen="127.0.0.1:0", metrics_listen=""
+        )
+        async with gateway(sandbox.settings, sandbox.environment) as running:
+            environment = {
+                "PATH": os.environ["PATH"],
+                "IMSCTL_API_KEY": sandbox.api_keys["acme"],
+                "IMSCTL_TARGET": f"127.0.0.1:{running.port}",
+                "COLUMNS": "200",
+            }
+            for command, shown in steps[1:]:
+                seen = await _output(command.replace(".venv/bin", str(BIN)), environment)
+                assert _shape(seen) == _shape(shown)
+
+
+async def _output(command: str, environment: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_shell(
+        f"{command} 2>&1", env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return output.decode()
+
+
+def _shape(output: str) -> list[str]:
+    """Return the lines' patterns; a quick job may be seen in fewer states."""
+    return [pattern(line) for line in output.splitlines() if "  RUNNING  " not in line]
