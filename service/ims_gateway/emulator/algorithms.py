@@ -9,6 +9,7 @@ from typing import Any
 
 from ims_gateway.emulator.job_params import (
     Check,
+    address,
     assignments,
     box,
     boxes_in_string,
@@ -18,7 +19,6 @@ from ims_gateway.emulator.job_params import (
     some_of,
     time_ranges,
     vertical_and_horizontal_span,
-    web_address,
     whole_number,
 )
 
@@ -141,7 +141,7 @@ _ROWS = (
         "VideoGreenScreenMatting",
         files=("matting",),
         suffix="webm",
-        params={"bgimage": web_address},
+        params={"bgimage": address},
     ),
     Algorithm(
         "FaceBeauty",

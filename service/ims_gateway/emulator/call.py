@@ -13,6 +13,11 @@ from yarl import URL
 
 from ims_gateway.emulator.envelope import Refusal
 
+SUBMIT = "SubmitIProductionJob"
+QUERY = "QueryIProductionJob"
+CANCEL = "CancelIProductionJob"
+ACTIONS = (SUBMIT, QUERY, CANCEL)
+
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _ASCII_ESCAPES = {code: f"%{code:02X}" for code in range(128) if chr(code) not in _UNRESERVED}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ims_gateway.emulator.faults import ACTIONS
+from ims_gateway.emulator.call import ACTIONS
 
 # Operations nobody knows share one row, so that callers cannot grow the table.
 _UNKNOWN = "Unknown"

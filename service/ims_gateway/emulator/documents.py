@@ -12,11 +12,18 @@ class Invalid(ValueError):  # noqa: N818 - reads as what it says about a value
 
 
 def read_json(text: str) -> Any:
-    """Read JSON. Raises Invalid, also for a text nested so deeply that nobody meant it."""
+    """Read JSON.
+
+    Raises Invalid, also for a text nested so deeply that nobody meant it, and for escapes
+    that make half a character, which no reply could spell in UTF-8.
+    """
     try:
-        return json.loads(text)
+        document = json.loads(text)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Invalid("must hold JSON") from error
+    return document
 
 
 def read_object(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Misbehaviour on demand: what can go wrong, and which call it goes wrong for.
 
-Decides whether a call meets a fault. What the fault then does is told in service and
-misbehaviour.
+Decides whether a call meets a fault. What the fault then does is told where the
+call is: in the handler, the service, the job, and for spoiled answers in spoiled.
 """
 
 import re
@@ -10,13 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ims_gateway.emulator.call import Call
+from ims_gateway.emulator.call import ACTIONS, SUBMIT, Call
 from ims_gateway.emulator.envelope import Refusal
-
-SUBMIT = "SubmitIProductionJob"
-QUERY = "QueryIProductionJob"
-CANCEL = "CancelIProductionJob"
-ACTIONS = (SUBMIT, QUERY, CANCEL)
 
 _TRIGGER = re.compile(r"emulator:(\w*)")
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")

@@ -7,10 +7,10 @@ page does not know is refused, so that a mistranslation shows.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ims_gateway.emulator import job_params
 from ims_gateway.emulator.algorithms import ALGORITHMS, REGIONS, Algorithm
 from ims_gateway.emulator.documents import Invalid, read_object
 from ims_gateway.emulator.envelope import Refusal
+from ims_gateway.emulator.job_params import Context
 from ims_gateway.emulator.media import check_input, check_output
 
 _JSON = frozenset({"Input", "Output", "JobParams", "ScheduleConfig"})
@@ -33,12 +33,12 @@ def check_submit(parameters: Mapping[str, str], region: str) -> None:
     _require(parameters, "Output")
     if algorithm.required and "TemplateId" not in parameters:  # a template may hold them
         _require(parameters, "JobParams")
-    job = job_params.Job(region, parameters.get("ModelId", ""))
+    context = Context(region, parameters.get("ModelId", ""))
     checks: dict[str, Callable[[str], None]] = {
         "Input": lambda text: check_input(read_object(text), region, algorithm.input_suffix),
         "Output": lambda text: check_output(read_object(text), region, algorithm.placeholders),
         "ModelId": lambda text: _check_model(text, algorithm),
-        "JobParams": lambda text: _check_job_params(read_object(text), algorithm, job),
+        "JobParams": lambda text: _check_job_params(read_object(text), algorithm, context),
         "ScheduleConfig": lambda text: _check_schedule(read_object(text)),
         "Name": lambda text: _check_length(text, _NAME_CHARACTERS),
         "UserData": lambda text: _check_length(text, _USER_DATA_CHARACTERS),
@@ -97,16 +97,14 @@ def _check_model(model_id: str, algorithm: Algorithm) -> None:
         raise Invalid("must name a model of the function")
 
 
-def _check_job_params(
-    members: Mapping[str, Any], algorithm: Algorithm, job: job_params.Job
-) -> None:
+def _check_job_params(members: Mapping[str, Any], algorithm: Algorithm, context: Context) -> None:
     if not algorithm.params:
         raise Invalid("must be absent for a function without parameters")
     if not algorithm.required <= members.keys() <= algorithm.params.keys():
         raise Invalid("must have the members of the function and no others")
     for name, value in members.items():
         try:
-            algorithm.params[name](value, job)
+            algorithm.params[name](value, context)
         except Invalid as error:
             raise Invalid(f"has a member {name} that {error}") from error
 

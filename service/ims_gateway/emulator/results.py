@@ -21,6 +21,7 @@ from ims_gateway.emulator.media import OssAddress, fill, read_oss_address
 # Wire facts: OutputUrls live about an hour.
 _URL_SECONDS = 3600
 _DEFAULT_PRIORITY = 6
+_NO_OUTCOME: Mapping[str, Any] = {"OutputFiles": [], "OutputMediaIds": [], "OutputUrls": []}
 _ERROR_SENTENCE = (
     "The bucket you are attempting to access must be addressed using the specified endpoint."
 )
@@ -51,9 +52,6 @@ def describe(job: Job, region: str, now: float) -> dict[str, Any]:
         },
         **outcome,
     }
-
-
-_NO_OUTCOME: Mapping[str, Any] = {"OutputFiles": [], "OutputMediaIds": [], "OutputUrls": []}
 
 
 def _outcome(job: Job, decoded: Mapping[str, Any], region: str, now: float) -> Mapping[str, Any]:

@@ -6,18 +6,10 @@ which is what makes the counts exact. Knows nothing of HTTP connections.
 
 from collections.abc import Callable, Mapping
 
-from ims_gateway.emulator.call import Call
+from ims_gateway.emulator.call import CANCEL, QUERY, SUBMIT, Call
 from ims_gateway.emulator.counts import Counts
 from ims_gateway.emulator.envelope import Refusal, Reply, refused, success
-from ims_gateway.emulator.faults import (
-    CANCEL,
-    COURSES,
-    QUERY,
-    SUBMIT,
-    FaultKind,
-    FaultPlan,
-    Faults,
-)
+from ims_gateway.emulator.faults import COURSES, FaultKind, FaultPlan, Faults
 from ims_gateway.emulator.jobs import Job, Jobs
 from ims_gateway.emulator.parameters import check_submit, read_job_id
 from ims_gateway.emulator.results import describe

@@ -38,7 +38,7 @@ class EmulatorSettings:
     access_keys: by access key id.
     region: whose endpoint this stands in for; addresses of buckets elsewhere are refused.
     job_seconds: from acceptance to the end of a job; 0 ends it before the first query.
-    host: address to listen on. http_port, https_port: 0 takes a free one, None is no listener.
+    host: IP address to listen on. http_port, https_port: 0 takes a free one, None is no listener.
     certificates_folder: where the throw-away certificates go; None is a temporary folder.
     nonce_window_seconds: how far a date may be off, and so how long a nonce is remembered.
     cancelled_status: what a cancelled job reports. Unverified upstream, hence a setting.

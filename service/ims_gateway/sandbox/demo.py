@@ -160,5 +160,6 @@ def _report(
 def _result(job: job_pb2.Job) -> str:
     files = result_files(job)
     if not files:
-        return json_format.MessageToJson(job.raw_result, indent=None)
-    return files[0].uri + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        return json_format.MessageToJson(job.raw_result, indent=None, sort_keys=True)
+    name = files[0].uri.rpartition("/")[2]
+    return name + (f" and {len(files) - 1} more" if len(files) > 1 else "")

@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from ims_gateway.emulator import Emulator, FaultKind, FaultPlan
-from ims_gateway.emulator.faults import CANCEL, COURSES, QUERY, read_plan
+from ims_gateway.emulator.call import CANCEL, QUERY
+from ims_gateway.emulator.faults import COURSES, read_plan
 from ims_gateway.emulator.hangs import Hangs
 
 
