@@ -22,7 +22,6 @@ from ims_gateway import errors
 from ims_gateway.algorithms.algorithm import Algorithm, Parameter
 from ims_gateway.algorithms.table import TABLE
 from ims_gateway.settings import Settings
-from ims_gateway.telemetry.call import reason_name
 from imsgateway.v1 import errors_pb2
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -85,7 +84,9 @@ def reasons() -> str:
         if value.number in classes:
             code = code_pb2.Code.Name(classes[value.number].code)
             text = said[5, 0, 2, index].partition(": ")[2]
-            rows.append((f"`{reason_name(value.number)}`", code, text[:1].upper() + text[1:]))
+            rows.append(
+                (f"`{errors.reason_name(value.number)}`", code, text[:1].upper() + text[1:])
+            )
     return table(("reason", "code", "meaning"), rows)
 
 

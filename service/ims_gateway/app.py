@@ -178,6 +178,7 @@ def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
         scheme=file.scheme,
         ca_file=file.ca_file,
         max_in_flight=file.max_in_flight,
+        resend_unknown=file.resend_unknown,
     )
 
 

@@ -29,11 +29,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from google.rpc import code_pb2
 
 from imsgateway.v1 import errors_pb2
+
+# In characters. A status travels in trailers, of which gRPC takes 8 KiB.
+LONGEST_LIST: Final = 240
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
@@ -65,6 +68,11 @@ class NotAuthenticated(Refusal):
         super().__init__("the call needs a valid credential: authorization: Bearer <API key>")
 
 
+def reason_name(reason: int) -> str:
+    """Return a reason as ErrorInfo spells it."""
+    return errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One fault of a request: the path of the field, the id of the rule, and what is wrong."""
@@ -82,6 +90,8 @@ class InvalidRequest(Refusal):
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         paths = ", ".join(dict.fromkeys(violation.path or "request" for violation in violations))
+        if len(paths) > LONGEST_LIST:
+            paths = f"{paths[:LONGEST_LIST]}… ({len(violations)} violations)"
         super().__init__(f"the request is invalid: {paths}")
         self.violations = violations
 

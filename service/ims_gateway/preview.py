@@ -10,7 +10,7 @@ from google.protobuf import timestamp_pb2
 from ims_gateway.jobs.record import LimitState
 from ims_gateway.policy.decision import Decision
 from ims_gateway.upstream.account import Account
-from ims_gateway.upstream.client import SUBMIT
+from ims_gateway.upstream.action import SUBMIT
 from imsgateway.v1 import annotations_pb2, decision_pb2
 
 ACCESS: Final = {

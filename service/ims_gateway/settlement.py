@@ -22,6 +22,9 @@ from ims_gateway.upstream.reply import SubmitReply
 INTERRUPTED: Final = Change(
     State.SUBMIT_UNKNOWN, cause="interrupted", failure_code="INTERRUPTED", failure_message=""
 )
+# Code and message of failures in which the service said neither.
+UNKNOWN: Final = ("SUBMIT_OUTCOME_UNKNOWN", "no clear answer came")
+UNREACHED: Final = ("UPSTREAM_UNREACHABLE", "the service was not reached")
 
 
 def accepted(reply: SubmitReply, first_poll: int) -> Change:
@@ -35,12 +38,12 @@ def accepted(reply: SubmitReply, first_poll: int) -> Change:
     )
 
 
-def never_sent(refusal: errors.UpstreamBusy) -> Change:
+def never_sent(refusal: errors.TryLater) -> Change:
     """Return the change of a job for which no call was made."""
     return Change(
         State.REJECTED,
         cause="never sent",
-        failure_code="UPSTREAM_BUSY",
+        failure_code=errors.reason_name(refusal.reason),
         failure_message=refusal.message,
     )
 
@@ -48,12 +51,14 @@ def never_sent(refusal: errors.UpstreamBusy) -> Change:
 def failed(error: UpstreamError) -> Change:
     """Return the change of a job whose submit failed in this way."""
     unknown = isinstance(error, OutcomeUnknown)
+    own_code, own_message = UNKNOWN if unknown else UNREACHED
     return Change(
         State.SUBMIT_UNKNOWN if unknown else State.REJECTED,
-        cause=type(error).__name__,
+        # For the operator. The failure is for the tenant, and says nothing of hosts and files.
+        cause=str(error),
         upstream_request_id=error.request_id,
-        failure_code=error.code or type(error).__name__,
-        failure_message=error.message or error.reason,
+        failure_code=error.code or own_code,
+        failure_message=error.message or own_message,
     )
 
 

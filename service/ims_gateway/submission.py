@@ -4,7 +4,7 @@
     validate       the contract's rules and the tenant's region; wrong input costs nothing
     authorize      casbin, for every object that the job reads or writes
     admit          recall by request id, every limit, and the intent: one transaction
-    wait           for a place among the account's calls in flight
+    wait           for a place among the account's calls in flight, where none was free
     translate      into the parameters of SubmitIProductionJob
     send           signed, once
     settle         accepted, rejected (quota returned) or unknown (quota held): one transaction
@@ -21,6 +21,7 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -41,6 +42,7 @@ from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.upstream.client import SUBMIT
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
+from ims_gateway.upstream.slots import Place
 from ims_gateway.validation import Validation
 from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service_pb2
 
@@ -51,6 +53,8 @@ SHORTEST_CALL_SECONDS: Final = 0.05
 RECALL_INTERVAL_SECONDS: Final = 0.1
 # An intent older than its call can last belongs to a process that is gone.
 LEASE_MARGIN_SECONDS: Final = 10.0
+# A settlement is worth a job's price, so the ledger gets a minute to come back.
+SETTLE_PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, *(2.0,) * 30)
 
 RequestWithJob = job_service_pb2.SubmitJobRequest | access_service_pb2.ExplainAccessRequest
 log = structlog.get_logger()
@@ -159,15 +163,31 @@ class Submission:
     async def _admit_and_send(
         self, call: Call, tenant: Tenant, intent: Intent, spec: job_pb2.Job
     ) -> JobRecord:
-        with call.step("admit"):
-            admission = await self._ledger.admit(intent, tenant.limits)
-        if admission.recalled:
-            return await self._attach(call, admission.record)
-        call.job = admission.record.name
+        """Admit, send and settle one job that is allowed.
+
+        A place that is free is taken before the admission. The intent then says at once that its
+        call goes out, and the dispatch needs no transaction of its own.
+        """
+        gate = self._gates[intent.account]
+        async with gate.slots.place() as place:
+            if place.taken:
+                intent = replace(intent, dispatch_time=intent.create_time)
+            with call.step("admit"):
+                admission = await self._ledger.admit(intent, tenant.limits)
+            if not admission.recalled:
+                call.job = admission.record.name
+                return await self._send_and_settle(call, gate, place, intent, spec)
+        return await self._attach(call, admission.record)
+
+    async def _send_and_settle(
+        self, call: Call, gate: Gate, place: Place, intent: Intent, spec: job_pb2.Job
+    ) -> JobRecord:
         try:
-            change = await self._send(call, self._gates[intent.account], spec)
-        except errors.UpstreamBusy as busy:
-            await self._settle(call, intent, settlement.never_sent(busy))
+            if not place.taken:
+                await self._wait(call, place, intent)
+            change = await self._send(call, gate, intent, spec)
+        except (errors.UpstreamBusy, errors.StoreUnavailable) as refusal:
+            await self._settle(call, intent, settlement.never_sent(refusal))
             raise
         except UpstreamError as error:
             await self._settle(call, intent, settlement.failed(error))
@@ -175,21 +195,28 @@ class Submission:
         except BaseException:
             await self._settle(call, intent, settlement.INTERRUPTED)
             raise
+        finally:
+            place.release()
         return await self._settle(call, intent, change)
 
-    async def _send(self, call: Call, gate: Gate, spec: job_pb2.Job) -> Change:
-        """Wait for a place, translate, send once. Raises UpstreamBusy, UpstreamError."""
+    async def _wait(self, call: Call, place: Place, intent: Intent) -> None:
+        """Wait for a place, and note that the call goes out. Raises UpstreamBusy."""
         with call.step("wait"):
-            await gate.slots.acquire(call.seconds_left(self._timeout_seconds))
-        try:
-            if call.seconds_left(self._timeout_seconds) < SHORTEST_CALL_SECONDS:
-                raise errors.UpstreamBusy("nobody waits for the answer any more")
-            with call.step("translate"):
-                parameters = submit_parameters(spec)
-            with call.step("send", SpanKind.CLIENT, **_attributes(gate)) as span:
-                return await self._send_once(gate, parameters, span)
-        finally:
-            gate.slots.release()
+            await place.wait(call.seconds_left(self._timeout_seconds))
+        with call.step("dispatch"):
+            if not await self._ledger.dispatch(intent.job_id):
+                raise errors.UpstreamBusy("the job waited for too long")
+
+    async def _send(self, call: Call, gate: Gate, intent: Intent, spec: job_pb2.Job) -> Change:
+        """Translate and send once. Raises UpstreamBusy, UpstreamError."""
+        if call.seconds_left(self._timeout_seconds) < SHORTEST_CALL_SECONDS:
+            raise errors.UpstreamBusy("nobody waits for the answer any more")
+        if self._clock() >= intent.lease_until:
+            raise errors.UpstreamBusy("the process was held up, and the intent's lease is over")
+        with call.step("translate"):
+            parameters = submit_parameters(spec)
+        with call.step("send", SpanKind.CLIENT, **_attributes(gate)) as span:
+            return await self._send_once(gate, parameters, span)
 
     async def _send_once(self, gate: Gate, parameters: dict[str, str], span: Span) -> Change:
         try:
@@ -202,17 +229,22 @@ class Submission:
         return settlement.accepted(reply, first_poll)
 
     async def _settle(self, call: Call, intent: Intent, change: Change) -> JobRecord:
-        try:
-            with call.step("settle") as span:
-                record, _ = await self._ledger.change(intent.job_id, change)
+        """Write down what came of the job, however long the ledger keeps us waiting.
+
+        Raises SubmitOutcomeUnknown where it stays away: the intent's lease will close the job.
+        """
+        with call.step("settle") as span:
+            for pause_seconds in SETTLE_PAUSES_SECONDS:
+                try:
+                    record, _ = await self._ledger.change(intent.job_id, change)
+                except errors.StoreUnavailable:
+                    await asyncio.sleep(pause_seconds)
+                    continue
                 span.set_attribute(conventions.JOB_STATE, record.state.name)
-        except errors.StoreUnavailable as error:
-            # The one trace of an accepted job that the ledger could not take: an operator needs it.
-            log.error(  # noqa: TRY400 - the cause names the ledger file and nothing more
-                "not settled", job=call.job, upstream_job_id=change.upstream_job_id
-            )
-            raise errors.SubmitOutcomeUnknown(call.job) from error
-        return record
+                return record
+        # The one trace of an accepted job that the ledger could not take: an operator needs it.
+        log.error("not settled", job=call.job, upstream_job_id=change.upstream_job_id)
+        raise errors.SubmitOutcomeUnknown(call.job)
 
     async def _attach(self, call: Call, record: JobRecord) -> JobRecord:
         """Answer a repeated call with the job that exists, as soon as its submit is settled."""
@@ -250,6 +282,7 @@ class Submission:
             spec=spec.SerializeToString(),
             create_time=now,
             lease_until=now + round(lease_seconds * MICROSECONDS),
+            dispatch_time=None,
             decision_id=call.id,
             traceparent=call.traceparent,
         )

@@ -77,17 +77,18 @@ def _by_tenant(job: job_pb2.Job, tenant: Tenant) -> tuple[Violation, ...]:
     algorithm = job.WhichOneof("algorithm")
     if algorithm is None:
         return ()
+    faults = []
     if not getattr(job, algorithm).HasField("output"):
         reason = "is required: the tenant has no default output"
-        return (Violation(f"job.{algorithm}.output", "output.required", reason),)
+        faults.append(Violation(f"job.{algorithm}.output", "output.required", reason))
     try:
         objects = touched(job)
     except ObjectAddressError as error:
-        return (
-            Violation(error.field_path, "oss_object.encoding", "must be percent-encoded UTF-8"),
-        )
-    return tuple(
+        encoding = "must be percent-encoded UTF-8"
+        return (*faults, Violation(error.field_path, "oss_object.encoding", encoding))
+    faults += (
         Violation(found.field_path, "oss_object.region", f"must lie in region {tenant.region}")
         for found in objects
         if found.region not in ("", tenant.region)
     )
+    return tuple(faults)

@@ -57,6 +57,43 @@ async def test_unclear_answer_is_unknown_held_and_never_sent_again(tmp_path, kin
         world.emulator.release()
 
 
+@pytest.mark.parametrize(
+    ("fault", "state", "replays"),
+    [("drop", State.STATE_QUEUED, 0), ("accept_then_drop", State.STATE_SUBMIT_UNKNOWN, 1)],
+)
+async def test_resend_of_the_same_bytes_makes_no_second_job(tmp_path, fault, state, replays):
+    """Where an account is set to resend, the nonce guard decides: taken once, or still unknown."""
+    async with a_world(tmp_path, account={"resend_unknown": True}) as world:
+        world.fault(fault)
+        call = world.acme.jobs.SubmitJob(Submit(job=cover()))
+        if state == State.STATE_SUBMIT_UNKNOWN:
+            assert (await refused(call)).reason == "SUBMIT_OUTCOME_UNKNOWN"
+        else:
+            await call
+        assert (await the_only_job(world)).state == state
+        assert len(world.emulator.jobs) == 1
+        assert world.sent == 2
+        counts = world.emulator.counts.of("SubmitIProductionJob")
+        assert counts.nonce_replays == replays
+
+
+async def test_waiting_submit_is_dispatched_when_its_place_is_free(tmp_path):
+    """A job that had to wait for a place says so in its record, and is sent."""
+    async with a_world(tmp_path, account={"max_in_flight": 1}) as world:
+        world.fault("hang")
+        first = asyncio.ensure_future(world.acme.submit(cover()))
+        await until(lambda: world.emulator.hanging)
+        second = asyncio.ensure_future(world.acme.submit(cover()))
+        await until(lambda: len(world.rows("SELECT 1 FROM jobs")) == 2)
+        dispatched = "SELECT COUNT(*) FROM jobs WHERE dispatch_time IS NOT NULL"
+        assert world.rows(dispatched) == [(1,)]
+        world.emulator.release()
+        await asyncio.gather(first, second)
+        steps = [step["step"] for step in world.records[-1]["steps"]]
+        assert steps[3:] == ["admit", "wait", "dispatch", "translate", "send", "settle"]
+        assert world.rows(dispatched) == [(2,)]
+
+
 async def test_throttled_submit_returns_its_quota_and_may_be_repeated(world):
     """A throttle surely did not count: the same request id is sent again, and succeeds."""
     world.fault("throttle", retry_after_ms=2500)
@@ -186,16 +223,19 @@ async def test_end_of_a_job_is_told_as_it_is(world, fault, state, code):
     assert done.failure.code == code
 
 
-async def test_intent_of_a_dead_process_becomes_unknown(tmp_path):
-    """A submit that was under way when its process died is closed by its lease, not sent again."""
-    async with a_world(tmp_path) as world:
-        await world.acme.submit(cover())
-        job = await the_only_job(world)
-        await world.gateway.ledger._store.write(
-            lambda db: db.execute(
-                "UPDATE jobs SET state = 1, lease_until = 1, next_poll_time = NULL"
-            )
-        )
-        await world.gateway.tracker.poll_due()
-        assert (await world.acme.get(job.name)).state == State.STATE_SUBMIT_UNKNOWN
-        assert world.sent == 1
+@pytest.mark.parametrize(
+    ("dispatch_time", "state", "used"),
+    [("1", State.STATE_SUBMIT_UNKNOWN, 1), ("NULL", State.STATE_REJECTED, 0)],
+)
+async def test_intent_of_a_dead_process_is_closed_by_its_lease(world, dispatch_time, state, used):
+    """One that may have been sent is unknown; one that surely was not gives its quota back."""
+    world.fault("hang")
+    waiting = asyncio.ensure_future(world.acme.submit(cover()))
+    await until(lambda: world.emulator.hanging)
+    job = await the_only_job(world)
+    world.rows(f"UPDATE jobs SET lease_until = 1, dispatch_time = {dispatch_time} RETURNING 1")  # noqa: S608 - our own words
+    await world.gateway.tracker.poll_due()
+    assert (await world.acme.get(job.name)).state == state
+    assert world.used() == used
+    waiting.cancel()
+    world.emulator.release()

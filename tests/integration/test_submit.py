@@ -156,7 +156,6 @@ async def test_every_step_of_a_submit_is_a_span_and_a_line_of_its_record(world):
         "validate",
         "authorize",
         "admit",
-        "wait",
         "translate",
         "send",
         "settle",

@@ -71,7 +71,8 @@ class World:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.folder / "ledger.db")
         try:
-            return connection.execute(query).fetchall()
+            with connection:
+                return connection.execute(query).fetchall()
         finally:
             connection.close()
 

@@ -33,10 +33,17 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ims_gateway.api.malformed import malformed
 from ims_gateway.api.status import status_of
-from ims_gateway.errors import Fault, InvalidRequest, NotImplementedYet, Refusal, Violation
+from ims_gateway.errors import (
+    Fault,
+    InvalidRequest,
+    NotImplementedYet,
+    Refusal,
+    Violation,
+    reason_name,
+)
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.telemetry import conventions
-from ims_gateway.telemetry.call import Call, current, reason_name
+from ims_gateway.telemetry.call import Call, current
 from ims_gateway.telemetry.decisions import DecisionLog
 
 # The stubs know these as generic, the runtime does not.

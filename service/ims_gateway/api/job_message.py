@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ims_gateway.algorithms.results import apply, progress
 from ims_gateway.jobs.record import JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.preview import timestamp
 from imsgateway.v1 import job_pb2
+
+# A job that turned out to be taken after all keeps, in the ledger, why that was not known.
+WITH_FAILURE: Final = (State.FAILED, State.REJECTED, State.SUBMIT_UNKNOWN)
 
 
 def job_message(
@@ -31,7 +34,7 @@ def job_message(
     job.update_time.CopyFrom(timestamp(record.update_time))
     if record.end_time is not None:
         job.end_time.CopyFrom(timestamp(record.end_time))
-    if record.failure_code:
+    if record.failure_code and record.state in WITH_FAILURE:
         job.failure.code = record.failure_code
         job.failure.message = record.failure_message
         job.failure.upstream_request_id = record.upstream_request_id

@@ -7,6 +7,7 @@ once more, by the descriptor, and only after parsing has failed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -15,6 +16,9 @@ from ims_gateway.errors import Violation
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 FIXED_BYTES: Final = {FIXED64: 8, FIXED32: 4}
+# protobuf itself goes no deeper; here it keeps bytes of a caller's choice off Python's stack.
+DEEPEST: Final = 100
+MOST_FAULTS: Final = 100
 
 
 class _BrokenError(ValueError):
@@ -25,15 +29,17 @@ def malformed(message: bytes, descriptor: Descriptor) -> tuple[Violation, ...]:
     """Return the faults of bytes that could not be parsed as the message; there is at least one."""
     found: list[Violation] = []
     try:
-        for path in _bad_texts(memoryview(message), descriptor, ""):
+        for path in islice(_bad_texts(memoryview(message), descriptor, "", 1), MOST_FAULTS):
             found.append(Violation(path, "string.utf8", "must be UTF-8"))  # noqa: PERF401 - kept
     except _BrokenError:
         pass
     return tuple(found) or (Violation("", "message.malformed", "the bytes are no such message"),)
 
 
-def _bad_texts(data: memoryview, descriptor: Descriptor, prefix: str) -> Iterator[str]:
+def _bad_texts(data: memoryview, descriptor: Descriptor, prefix: str, depth: int) -> Iterator[str]:
     """Yield the path of each text that is not UTF-8. Raises _BrokenError at broken bytes."""
+    if depth > DEEPEST:
+        raise _BrokenError
     seen: dict[int, int] = {}
     for number, value in _fields(data):
         field = descriptor.fields_by_number.get(number)
@@ -44,7 +50,7 @@ def _bad_texts(data: memoryview, descriptor: Descriptor, prefix: str) -> Iterato
         if field.type == FieldDescriptor.TYPE_STRING and not _is_utf8(value):
             yield path
         elif field.message_type is not None:
-            yield from _bad_texts(value, field.message_type, f"{path}.")
+            yield from _bad_texts(value, field.message_type, f"{path}.", depth + 1)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | None]]:

@@ -10,17 +10,20 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from ims_gateway import errors
-from ims_gateway.telemetry.call import reason_name
 
 DOMAIN: Final = "imsgateway.v1"
 JOB_TYPE: Final = "imsgateway.v1/Job"
+# A status travels in trailers. Of those gRPC takes 8 KiB; of more, the caller gets nothing but
+# RESOURCE_EXHAUSTED, which reads as a quota.
+VIOLATIONS_BYTES: Final = 3000
+LONGEST_PATH: Final = 200
 
 
 def status_of(refusal: errors.Refusal, call_id: str) -> status_pb2.Status:
     """Return the refusal as callers see it; the call's id finds its record."""
     metadata = {"decision_id": call_id, **refusal.metadata}
     info = error_details_pb2.ErrorInfo(
-        reason=reason_name(refusal.reason), domain=DOMAIN, metadata=metadata
+        reason=errors.reason_name(refusal.reason), domain=DOMAIN, metadata=metadata
     )
     status = status_pb2.Status(code=refusal.code, message=refusal.message)
     for detail in (info, *_details(refusal)):
@@ -44,14 +47,19 @@ def _details(refusal: errors.Refusal) -> list[Message]:
 
 
 def _bad_request(refusal: errors.InvalidRequest) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=violation.path, description=violation.description, reason=violation.rule
-            )
-            for violation in refusal.violations
-        ]
-    )
+    """Return every violation or, of very many, as many as fit and how many more there are."""
+    detail = error_details_pb2.BadRequest()
+    for number, violation in enumerate(refusal.violations):
+        if detail.ByteSize() > VIOLATIONS_BYTES:
+            more = f"and {len(refusal.violations) - number} more"
+            detail.field_violations.add(description=more, reason="violations.more")
+            break
+        detail.field_violations.add(
+            field=violation.path[:LONGEST_PATH],
+            description=violation.description,
+            reason=violation.rule,
+        )
+    return detail
 
 
 def _quota_failure(refusal: errors.LimitExceeded) -> error_details_pb2.QuotaFailure:

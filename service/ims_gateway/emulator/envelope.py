@@ -81,7 +81,8 @@ def refused(refusal: Refusal, host: str) -> Reply:
 def _json_reply(
     document: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    return Reply(_ENCODE(document).encode(), status=status, headers=headers or {})
+    body = _ENCODE(document).encode("utf-8", "surrogateescape")  # a host header can be any bytes
+    return Reply(body, status=status, headers=headers or {})
 
 
 # json.dumps would make an encoder for every reply.

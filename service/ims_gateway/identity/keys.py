@@ -16,7 +16,8 @@ SHAPE = re.compile(r"imsk_[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
 
 def new_key() -> tuple[str, str]:
     """Return a fresh key's id and the key itself, which holds 256 random bits."""
-    key_id = secrets.token_hex(4)
+    # Begins with a letter: in YAML an id of eight digits would be a number.
+    key_id = f"k{secrets.token_hex(4)[1:]}"
     return key_id, f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
 
 

@@ -52,6 +52,17 @@ class Ledger:
             lambda db: rows.change_state(db, job_id, change, self._clock())
         )
 
+    async def dispatch(self, job_id: str) -> bool:
+        """Note that the job's call is about to go out.
+
+        Says no where the intent's lease has lapsed: it is closed, or about to be, and must not be
+        sent any more.
+        """
+        values = {"job_id": job_id, "now": self._clock()}
+        return await self._store.write(
+            lambda db: db.execute(rows.DISPATCH, values).fetchone() is not None
+        )
+
     async def find(self, tenant: str, job_id: str) -> JobRecord | None:
         """Return the tenant's job of that id; another tenant's is not found."""
         record = await self._store.read(lambda db: rows.find_job(db, job_id))
@@ -81,12 +92,21 @@ class Ledger:
         )
 
     async def close_lapsed(self, count: int) -> list[JobRecord]:
-        """Close intents whose process is gone: they may have been sent, so they are UNKNOWN."""
+        """Close intents whose process is gone.
+
+        One that was never dispatched was never sent: it is rejected, and its quota returned. Every
+        other may have been sent: it is UNKNOWN.
+        """
         now = self._clock()
-        lapsed = Change(State.SUBMIT_UNKNOWN, cause="lease lapsed")
         return await self._store.write(
             lambda db: [
-                rows.change_state(db, row["job_id"], lapsed, now)[0]
+                rows.change_state(db, row["job_id"], _lapsed(row["dispatch_time"]), now)[0]
                 for row in db.execute(rows.LAPSED, {"now": now, "count": count}).fetchall()
             ]
         )
+
+
+def _lapsed(dispatch_time: int | None) -> Change:
+    if dispatch_time is None:
+        return Change(State.REJECTED, cause="lease lapsed, never sent", failure_code="NEVER_SENT")
+    return Change(State.SUBMIT_UNKNOWN, cause="lease lapsed", failure_code="INTERRUPTED")

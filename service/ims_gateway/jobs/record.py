@@ -12,7 +12,8 @@ class Intent:
     """The wish to submit one job, before anything is sent.
 
     `spec` is the serialized Job of the request, `body_hash` what a repeated request must equal.
-    After `lease_until` the process that made the intent counts as dead.
+    After `lease_until` the process that made the intent counts as dead. From `dispatch_time` on the
+    call may have gone out; None where it has to wait for a place first.
     """
 
     job_id: str
@@ -25,6 +26,7 @@ class Intent:
     spec: bytes
     create_time: int
     lease_until: int
+    dispatch_time: int | None
     decision_id: str
     traceparent: str
 

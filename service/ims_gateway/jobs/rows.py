@@ -18,9 +18,9 @@ decision_id, traceparent
 """
 INSERT_JOB: Final = f"""
 INSERT INTO jobs (job_id, tenant, request_id, body_hash, principal, algorithm, account, spec, state,
-    create_time, update_time, lease_until, decision_id, traceparent)
+    create_time, update_time, lease_until, dispatch_time, decision_id, traceparent)
 VALUES (:job_id, :tenant, :request_id, :body_hash, :principal, :algorithm, :account, :spec, :state,
-    :create_time, :create_time, :lease_until, :decision_id, :traceparent)
+    :create_time, :create_time, :lease_until, :dispatch_time, :decision_id, :traceparent)
 RETURNING {COLUMNS}
 """
 UPDATE_JOB: Final = f"""
@@ -71,7 +71,12 @@ SET_POLL: Final = f"""
 UPDATE jobs SET next_poll_time = :time
 WHERE job_id = :job_id AND state IN ({", ".join(str(int(state)) for state in OPEN)})
 """
-LAPSED: Final = f"SELECT {COLUMNS} FROM jobs WHERE lease_until <= :now LIMIT :count"
+DISPATCH: Final = f"""
+UPDATE jobs SET dispatch_time = :now
+WHERE job_id = :job_id AND state = {int(State.SUBMITTING)} AND lease_until > :now
+RETURNING job_id
+"""
+LAPSED: Final = "SELECT job_id, dispatch_time FROM jobs WHERE lease_until <= :now LIMIT :count"
 
 
 def insert_intent(db: sqlite3.Connection, intent: Intent) -> JobRecord:

@@ -38,6 +38,7 @@ jobs = Table(
     Column("update_time", BigInteger, nullable=False),
     Column("end_time", BigInteger),
     Column("lease_until", BigInteger),
+    Column("dispatch_time", BigInteger),
     Column("next_poll_time", BigInteger),
     Column("upstream_job_id", String(128), nullable=False, server_default=""),
     Column("upstream_request_id", String(128), nullable=False, server_default=""),

@@ -42,16 +42,20 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(1, "ledger-read")
         self._reader = connect(path)
+        # Opened here: a thread that cannot open it would leave every write without an answer.
+        self._connection = connect(path)
+        self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="ledger-write")
         self._writer.start()
 
     async def write(self, command: Command[T]) -> T:
         """Run the command in a transaction that is on disk when this returns."""
+        if self._closed:
+            raise StoreUnavailable("the ledger is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Write(command, future))
         return await future
@@ -62,8 +66,10 @@ class Store:
 
     async def close(self) -> None:
         """Finish what is queued, then close the file."""
+        self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._writer.join)
+        self._connection.close()
         self._readers.shutdown()
         self._reader.close()
 
@@ -74,12 +80,10 @@ class Store:
             raise StoreUnavailable("the ledger cannot be read") from error
 
     def _write_groups(self) -> None:
-        connection = connect(self._path)
         while group := self._next_group():
             pending = [write for write in group if not write.future.cancelled()]
-            _commit(connection, pending)
+            _commit(self._connection, pending)
             self._loop.call_soon_threadsafe(_answer, pending)
-        connection.close()
 
     def _next_group(self) -> list[_Write]:
         """Wait for a write, then take all that are there; empty when the store is closed."""
@@ -110,6 +114,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:
     try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        # All of them: each by itself would wait for the same lock, one after the other.
+        for write in group:
+            write.error = _as_refusal(error)
+        return
+    try:
         _run(connection, group)
     except Exception as error:  # noqa: BLE001 - each write gets its own answer below
         if connection.in_transaction:
@@ -122,10 +133,10 @@ def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:
 
 
 def _run(connection: sqlite3.Connection, group: list[_Write]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
     for write in group:
         try:
-            write.result = write.command(connection)
+            # A command that runs a second time is answered by its second run alone.
+            write.result, write.error = write.command(connection), None
         except Refusal as refusal:
             write.error = refusal
     connection.execute("COMMIT")

@@ -62,6 +62,10 @@ class Tracker:
         return len(due) == AT_ONCE
 
     async def _poll(self, record: JobRecord) -> None:
+        if record.account not in self._gates:
+            # Not asked again until the claim ends. The other jobs go on.
+            log.error("job of an account that is no more", job=record.name, account=record.account)
+            return
         try:
             reply = await self._gates[record.account].client.query(record.upstream_job_id)
         except UpstreamError as error:

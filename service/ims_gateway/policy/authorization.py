@@ -30,7 +30,7 @@ class Authorization:
             raise NotAuthenticated
         if parent not in ("", tenant.resource):
             raise PolicyDenied(
-                f"{principal.name} may not act for {parent}",
+                f"{principal.name} may not act for another tenant",
                 dimension=Dimension.SUBJECT.name,
                 decision_id=decision_id,
             )

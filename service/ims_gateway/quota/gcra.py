@@ -6,6 +6,7 @@ is empty again. Nothing here reads a clock or keeps state.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 MICROSECONDS = 1_000_000
@@ -26,10 +27,15 @@ class RateDecision:
 
 def decide(tat: int, now: int, per_second: float, burst: int) -> RateDecision:
     """Decide about one call at `now` for a bucket of `burst` that refills at `per_second`."""
-    interval = max(1, round(MICROSECONDS / per_second))
+    # Rounded up: an interval that is a microsecond short lets more than the rate through.
+    interval = math.ceil(MICROSECONDS / per_second)
     capacity = interval * burst
-    # A clock that stepped back must not leave the bucket full for longer than one whole refill.
-    tat = min(max(tat, now), now + capacity)
+    if tat > now + capacity:
+        # No bucket gets this full: the clock stepped back, or the limit was lowered. The full
+        # bucket has to be written down, or it stays full until the clock is back where it was;
+        # and only a call that fits writes.
+        tat = now + capacity - interval
+    tat = max(tat, now)
     after = tat + interval
     if after - now > capacity:
         return RateDecision(fits=False, tat=tat, remaining=0, retry_after=after - now - capacity)

@@ -18,11 +18,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from ims_gateway.errors import NotAuthenticated, Refusal
+from ims_gateway.errors import NotAuthenticated, Refusal, reason_name
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision
 from ims_gateway.telemetry import conventions
-from imsgateway.v1 import errors_pb2
 
 # Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
 SERVER_FAULTS: Final = frozenset(
@@ -139,7 +138,8 @@ class Call:
             "code": code_pb2.Code.Name(self.code),
             "reason": self.reason,
             "duration_us": round((perf_counter() - self.started) * 1e6),
-            "steps": self.steps,
+            # A submit goes on after its caller has hung up, and so do its steps.
+            "steps": [*self.steps],
         }
         if self.paths:
             line["violations"] = self.paths
@@ -164,11 +164,6 @@ def _policy(decision: Decision) -> dict[str, Any]:
 def outcome_of(error: BaseException) -> str:
     """Return a refusal's reason, or the name of an error's class: never its text."""
     return reason_name(error.reason) if isinstance(error, Refusal) else type(error).__name__
-
-
-def reason_name(reason: int) -> str:
-    """Return a reason as ErrorInfo spells it."""
-    return errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
 
 
 # The one context variable: set by the outermost interceptor, read once at the edge by a servicer.

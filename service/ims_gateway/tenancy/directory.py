@@ -22,6 +22,7 @@ from ims_gateway.tenancy.files import (
     PrincipalFile,
     RateFile,
     TenantFile,
+    fault_at,
     read,
 )
 from ims_gateway.tenancy.tenant import KeyEntry, Tenant
@@ -116,10 +117,13 @@ def _tenant(
     path: Path, accounts: dict[str, AccountFile], shared: tuple[tuple[Grant, ...], str]
 ) -> Tenant:
     file = read(path, TenantFile)
+    faults = []
     if file.name != path.stem:
-        raise ConfigurationError([f"{path.name}: name: must be {path.stem}, as the file's"])
+        faults.append(fault_at(path, "name", f"must be {path.stem}, as the file's"))
     if file.account not in accounts:
-        raise ConfigurationError([f"{path.name}: account: not in accounts.yaml"])
+        faults.append(fault_at(path, "account", "not in accounts.yaml"))
+    if faults:
+        raise ConfigurationError(faults)
     grants, shared_version = shared
     return Tenant(
         name=file.name,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -25,10 +25,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from yaml.constructor import ConstructorError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 Patterns = Annotated[list[Pattern], Field(min_length=1)]
+LONGEST_REFILL_SECONDS: Final = 366 * 24 * 3600
 
 
 class ConfigurationError(Exception):
@@ -45,6 +47,27 @@ def _time_zone(name: str) -> str:
     except (KeyError, ValueError, OSError) as error:
         raise ValueError(f"{name!r} is not an IANA time zone") from error
     return name
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose faults have a line: a key that stands twice, a value such as 2027-13-45."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys: set[str] = set()
+        for key, _ in node.value:
+            # YAML keeps the last one and says nothing: a second `grants` would undo the first.
+            if key.value in keys:
+                raise ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            keys.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError):
+            problem = "a value that cannot be read"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
 
 
 class _File(BaseModel):
@@ -107,6 +130,13 @@ class GrantFile(_File):
     ceilings: CeilingsFile = CeilingsFile()
     effect: Literal["allow", "deny"] = "allow"
 
+    @model_validator(mode="after")
+    def _denies_something(self) -> GrantFile:
+        of_objects = {"*", "submit"}.intersection(self.actions)
+        if self.effect == "deny" and of_objects and not (self.read or self.write):
+            raise ValueError('a deny of submit needs read or write; read: ["*"] denies every job')
+        return self
+
 
 class RateFile(_File):
     """At most `per_second` on average and `burst` at once."""
@@ -115,6 +145,12 @@ class RateFile(_File):
     kind: Literal["rate"]
     per_second: Annotated[float, Field(gt=0, le=100_000)]
     burst: Annotated[int, Field(ge=1, le=1_000_000)]
+
+    @model_validator(mode="after")
+    def _refills(self) -> RateFile:
+        if self.burst / self.per_second > LONGEST_REFILL_SECONDS:
+            raise ValueError("burst must refill within 366 days")
+        return self
 
 
 class CountFile(_File):
@@ -145,6 +181,7 @@ class TenantFile(_File):
     def _ids_are_unique(self) -> TenantFile:
         _unique("limit", [limit.id for limit in self.limits])
         _unique("principal", [principal.name for principal in self.principals])
+        _unique("key", [key.id for principal in self.principals for key in principal.keys])
         return self
 
 
@@ -170,6 +207,7 @@ class AccountFile(_File):
     scheme: Literal["https", "http"] = "https"
     ca_file: Path | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
+    resend_unknown: bool = False
     credentials: CredentialsFile = CredentialsFile()
 
 
@@ -207,7 +245,7 @@ def read(path: Path, model: type[FileModel]) -> FileModel:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
         return model.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError([_fault(path, text, fault) for fault in error.errors()]) from None
@@ -216,6 +254,11 @@ def read(path: Path, model: type[FileModel]) -> FileModel:
         raise ConfigurationError([f"{path.name}:{line}: {error.problem}"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError([f"{path.name}: {type(error).__name__}"]) from None
+
+
+def fault_at(path: Path, field: str, problem: str) -> str:
+    """Return a fault of one of the file's own fields, found by looking at other files."""
+    return f"{path.name}:{_line(path.read_text(encoding='utf-8'), [field])}: {field}: {problem}"
 
 
 def _fault(path: Path, text: str, fault: Any) -> str:
@@ -236,6 +279,8 @@ def _line(text: str, where: list[str | int]) -> int:
             key, node = found[0]
             line = key.start_mark.line
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                break
             node = node.value[part]
             line = node.start_mark.line
         else:

@@ -29,6 +29,8 @@ class Account:
     max_in_flight: calls and so connections at once. connect_timeout_seconds: for a free
     connection, TCP and TLS together. read_timeout_seconds: for the answer. It is long, because
     a submit that it cuts off holds quota until somebody finds out what became of the job.
+    resend_unknown: whether the same signed bytes follow an unclear answer to a submit, once. Off
+    by default: it rests on the service's nonce guard being exact, which nobody has verified.
     Raises ValueError, naming the field.
     """
 
@@ -41,6 +43,7 @@ class Account:
     max_in_flight: int = 64
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 30.0
+    resend_unknown: bool = False
 
     def __post_init__(self) -> None:
         if not self.endpoint:

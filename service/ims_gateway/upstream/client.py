@@ -14,9 +14,10 @@ from typing import Any, Self
 import httpx
 
 from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT, VERSION
 from ims_gateway.upstream.auth import SigningAuth, new_nonce
 from ims_gateway.upstream.credentials import CredentialsUnavailable
-from ims_gateway.upstream.errors import NotSent, OutcomeUnknown
+from ims_gateway.upstream.errors import NotSent, OutcomeUnknown, UpstreamError
 from ims_gateway.upstream.reply import (
     CancelReply,
     Reply,
@@ -29,10 +30,7 @@ from ims_gateway.upstream.reply import (
 from ims_gateway.upstream.signature import canonical_query
 from ims_gateway.upstream.transport import UpstreamTransport, outcome_of
 
-VERSION = "2020-11-09"
-SUBMIT = "SubmitIProductionJob"
-QUERY = "QueryIProductionJob"
-CANCEL = "CancelIProductionJob"
+__all__ = ["CANCEL", "QUERY", "SUBMIT", "UpstreamClient"]
 
 # Unsigned headers. Without "accept" the service answers in XML.
 _HEADERS = httpx.Headers(
@@ -73,7 +71,6 @@ class UpstreamClient:
     async def __aenter__(self) -> Self:
         self._http = _CookielessClient(
             transport=UpstreamTransport(self._account),
-            auth=self._auth,
             follow_redirects=False,
             trust_env=False,
         )
@@ -92,8 +89,20 @@ class UpstreamClient:
     async def submit(
         self, parameters: Mapping[str, str], *, timeout_seconds: float | None = None
     ) -> SubmitReply:
-        """Submit a job, once. parameters: as they go over the wire; JSON members compact."""
-        return read_submit(await self._call(SUBMIT, parameters, timeout_seconds))
+        """Submit a job, once. parameters: as they go over the wire; JSON members compact.
+
+        With the account's `resend_unknown`, the very same signed bytes follow an unclear answer
+        once more. The service refuses a nonce that it has seen; so if it takes them, it had not
+        seen them, and there is one job. If it does anything else, the outcome stays unknown.
+        """
+        total_seconds = self._budget(SUBMIT, timeout_seconds)
+        request = self._request(SUBMIT, parameters, total_seconds)
+        try:
+            return read_submit(await self._exchange(SUBMIT, request, total_seconds))
+        except OutcomeUnknown as unknown:
+            if not self._account.resend_unknown:
+                raise
+            return await self._resend(request, total_seconds, unknown)
 
     async def query(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
         """Return the service's whole answer about a job, decoded and otherwise untouched.
@@ -109,12 +118,37 @@ class UpstreamClient:
     async def _call(
         self, action: str, parameters: Mapping[str, str], timeout_seconds: float | None
     ) -> Reply:
+        total_seconds = self._budget(action, timeout_seconds)
+        request = self._request(action, parameters, total_seconds)
+        return await self._exchange(action, request, total_seconds)
+
+    async def _resend(
+        self, request: httpx.Request, total_seconds: float, unknown: OutcomeUnknown
+    ) -> SubmitReply:
+        try:
+            return read_submit(
+                await self._exchange(SUBMIT, request, total_seconds, signed_already=True)
+            )
+        except UpstreamError:
+            raise unknown from None
+
+    async def _exchange(
+        self,
+        action: str,
+        request: httpx.Request,
+        total_seconds: float,
+        *,
+        signed_already: bool = False,
+    ) -> Reply:
+        auth = None if signed_already else self._auth
+        response = await self._send(action, request, total_seconds, auth)
+        return read_reply(action, response.status_code, response.headers, response.content)
+
+    def _budget(self, action: str, timeout_seconds: float | None) -> float:
         total_seconds = timeout_seconds if timeout_seconds is not None else self._total_seconds
         if total_seconds <= 0:
             raise NotSent(action, "no time was left for the call")
-        request = self._request(action, parameters, total_seconds)
-        response = await self._send(action, request, total_seconds)
-        return read_reply(action, response.status_code, response.headers, response.content)
+        return total_seconds
 
     def _request(
         self, action: str, parameters: Mapping[str, str], total_seconds: float
@@ -137,13 +171,13 @@ class UpstreamClient:
         )
 
     async def _send(
-        self, action: str, request: httpx.Request, total_seconds: float
+        self, action: str, request: httpx.Request, total_seconds: float, auth: httpx.Auth | None
     ) -> httpx.Response:
         if self._http is None:
             raise NotSent(action, "the client is closed")
         try:
             async with asyncio.timeout(total_seconds):
-                return await self._http.send(request)
+                return await self._http.send(request, auth=auth)
         except TimeoutError:
             raise OutcomeUnknown(action, f"no answer in {total_seconds:g} s") from None
         except CredentialsUnavailable as error:

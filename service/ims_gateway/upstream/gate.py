@@ -32,6 +32,9 @@ class Gates:
         }
         self._stack = AsyncExitStack()
 
+    def __contains__(self, account: str) -> bool:
+        return account in self._gates
+
     def __getitem__(self, account: str) -> Gate:
         return self._gates[account]
 

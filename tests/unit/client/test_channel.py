@@ -8,9 +8,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from typer.testing import CliRunner
 
 from ims_gateway_client import AsyncClient, Client, TlsOptions, Unavailable
 from ims_gateway_client.channel import READS, Endpoint, channel_options, is_local, service_config
+from ims_gateway_client.cli.app import app
 from imsgateway.v1 import (
     access_service_pb2,
     admin_service_pb2,
@@ -185,6 +187,14 @@ async def test_the_asynchronous_client_speaks_tls(start_with_tls, certificate):
     options = TlsOptions(ca_file=certificate[1], server_name="gateway.internal")
     async with AsyncClient(gateway.target, tls=options, timeout_seconds=10) as client:
         assert (await client.who_am_i()).tenant == "tenants/acme"
+
+
+def test_imsctl_trusts_the_given_authority(start_with_tls, certificate):
+    """--ca-file implies TLS, to this machine too."""
+    gateway = start_with_tls()
+    line = ["whoami", "--target", gateway.target, "--ca-file", str(certificate[1])]
+    assert CliRunner().invoke(app, line).exit_code == 0
+    assert CliRunner().invoke(app, line[:3]).exit_code == 8
 
 
 def test_a_certificate_of_nobody_known_is_refused(start_with_tls):

@@ -115,9 +115,9 @@ def channel_options(endpoint: Endpoint) -> Sequence[tuple[str, str | int]]:
     options: list[tuple[str, str | int]] = [
         ("grpc.service_config", service_config()),
         ("grpc.primary_user_agent", f"ims-gateway-client/{metadata.version('ims-gateway-client')}"),
-        # A page of 1000 jobs outgrows gRPC's 4 MiB; a request never comes near it.
+        # A page of 1000 jobs outgrows gRPC's 4 MiB. What is sent has no limit here: the gateway's
+        # refusal of a request that is too long says which field it is.
         ("grpc.max_receive_message_length", 32 << 20),
-        ("grpc.max_send_message_length", 4 << 20),
         # A quiet watch notices a dead peer; without calls nothing is sent.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -59,7 +59,7 @@ class GatewayError(Exception):
 
     code: the gRPC status. reason: a name of ErrorReason in errors.proto without its prefix, or "".
     message: one sentence for people. retry_after_seconds: when to try again; None where not said.
-    decision_id: finds the policy's record. call_id: finds the call in the gateway's log.
+    decision_id: finds the call in the gateway's records. call_id: another id of it, where given.
     job_name: the job that the error is about. request_id: that of the failed submit, with which it
     is safe to repeat. metadata: the other members of the gateway's ErrorInfo.
     Texts that were not said are "". Holds neither the credential nor the job.
@@ -168,4 +168,4 @@ class NotServed(GatewayError):
 
 
 class GatewayFault(GatewayError):
-    """A fault of the gateway; call_id finds it in the gateway's log."""
+    """A fault of the gateway; decision_id finds it in the gateway's log."""

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("end_time", sa.BigInteger(), nullable=True),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("dispatch_time", sa.BigInteger(), nullable=True),
         sa.Column("next_poll_time", sa.BigInteger(), nullable=True),
         sa.Column("upstream_job_id", sa.String(length=128), server_default="", nullable=False),
         sa.Column("upstream_request_id", sa.String(length=128), server_default="", nullable=False),
