@@ -47,13 +47,13 @@ class Following:
         """Return one job. Raises JobNotFound, PolicyDenied, StoreUnavailable."""
         return await self._visible(call, tenant, name, "get")
 
-    async def fresh_reply(self, record: JobRecord) -> dict[str, object]:
+    async def fresh_reply(self, call: Call, record: JobRecord) -> dict[str, object]:
         """Ask the service for a job's present reply, which holds fresh presigned addresses.
 
         Raises UpstreamThrottled, UpstreamUnreachable, UpstreamUnclear, UpstreamRefused.
         """
         try:
-            return await self._gates[record.account].client.query(record.upstream_job_id)
+            return await self._gates[record.account].query(call, record.upstream_job_id)
         except UpstreamError as error:
             raise read_refusal_of(error) from error
 
@@ -101,8 +101,7 @@ class Following:
 
     async def _cancel(self, call: Call, record: JobRecord) -> JobRecord:
         try:
-            with call.step("send"):
-                await self._gates[record.account].client.cancel(record.upstream_job_id)
+            await self._gates[record.account].cancel(call, record.upstream_job_id)
         except UpstreamError as error:
             raise read_refusal_of(error) from error
         change = Change(

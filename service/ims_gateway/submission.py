@@ -25,7 +25,6 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-from opentelemetry.trace import Span, SpanKind
 
 from ims_gateway import errors, settlement
 from ims_gateway.algorithms.translation import submit_parameters, with_default_output
@@ -39,7 +38,6 @@ from ims_gateway.preview import decision_message, quota_effect, upstream_request
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.tenancy.tenant import Tenant
-from ims_gateway.upstream.client import SUBMIT
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
 from ims_gateway.upstream.slots import Place
@@ -215,16 +213,7 @@ class Submission:
             raise errors.UpstreamBusy("the process was held up, and the intent's lease is over")
         with call.step("translate"):
             parameters = submit_parameters(spec)
-        with call.step("send", SpanKind.CLIENT, **_attributes(gate)) as span:
-            return await self._send_once(gate, parameters, span)
-
-    async def _send_once(self, gate: Gate, parameters: dict[str, str], span: Span) -> Change:
-        try:
-            reply = await gate.client.submit(parameters, timeout_seconds=self._timeout_seconds)
-        except UpstreamError as error:
-            span.set_attributes(_facts(error.http_status, error.request_id, error.code))
-            raise
-        span.set_attributes(_facts(reply.http_status, reply.request_id, None))
+        reply = await gate.submit(call, parameters, self._timeout_seconds)
         first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
         return settlement.accepted(reply, first_poll)
 
@@ -260,6 +249,8 @@ class Submission:
                 record = await self._ledger.find(record.tenant, record.job_id) or record
         if record.state is State.SUBMIT_UNKNOWN:
             raise errors.SubmitOutcomeUnknown(record.name)
+        if record.state is State.REJECTED:
+            raise errors.UpstreamBusy("the job's first submit was turned away; submit it again")
         return record
 
     def _intent(
@@ -292,22 +283,3 @@ class Submission:
         # A refusal that no caller waits for any more is on record; asyncio need not report it.
         if not task.cancelled():
             task.exception()
-
-
-def _attributes(gate: Gate) -> dict[str, str]:
-    return {
-        conventions.HTTP_METHOD: "POST",
-        conventions.SERVER_ADDRESS: gate.account.endpoint,
-        conventions.UPSTREAM_ACTION: SUBMIT,
-    }
-
-
-def _facts(
-    http_status: int | None, request_id: str | None, code: str | None
-) -> dict[str, str | int]:
-    facts = {
-        conventions.HTTP_STATUS_CODE: http_status,
-        conventions.UPSTREAM_REQUEST_ID: request_id,
-        conventions.UPSTREAM_CODE: code,
-    }
-    return {name: value for name, value in facts.items() if value is not None}

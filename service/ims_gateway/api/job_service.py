@@ -53,7 +53,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         record = await self._following.get(call, tenant, request.name)
         fresh = None
         if request.include_download_urls and record.state is State.SUCCEEDED:
-            fresh = await self._following.fresh_reply(record)
+            fresh = await self._following.fresh_reply(call, record)
         return pb.GetJobResponse(job=job_message(record, fresh_reply=fresh))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> Any:

@@ -1,16 +1,25 @@
-"""The way out: for each upstream account its client and its slots."""
+"""The way out: for each upstream account its client and its slots, and a span for each call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
+from opentelemetry.trace import SpanKind
+
+from ims_gateway.telemetry import conventions
+from ims_gateway.telemetry.call import Call
 from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT
 from ims_gateway.upstream.client import UpstreamClient
+from ims_gateway.upstream.errors import UpstreamError
+from ims_gateway.upstream.reply import CancelReply, SubmitReply
 from ims_gateway.upstream.slots import Slots
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,46 @@ class Gate:
     account: Account
     client: UpstreamClient
     slots: Slots
+
+    async def submit(
+        self, call: Call, parameters: Mapping[str, str], timeout_seconds: float
+    ) -> SubmitReply:
+        """Submit a job, once. Raises UpstreamError."""
+        sent = self.client.submit(parameters, timeout_seconds=timeout_seconds)
+        return await self._traced(call, SUBMIT, sent)
+
+    async def query(self, call: Call, job_id: str) -> dict[str, Any]:
+        """Return the service's answer about a job. Raises UpstreamError."""
+        return await self._traced(call, QUERY, self.client.query(job_id))
+
+    async def cancel(self, call: Call, job_id: str) -> CancelReply:
+        """Ask for a job's cancellation. Raises UpstreamError."""
+        return await self._traced(call, CANCEL, self.client.cancel(job_id))
+
+    async def _traced(self, call: Call, action: str, sent: Awaitable[Answer]) -> Answer:
+        attributes = {
+            conventions.HTTP_METHOD: "POST",
+            conventions.SERVER_ADDRESS: self.account.endpoint,
+            conventions.UPSTREAM_ACTION: action,
+        }
+        with call.step("send", SpanKind.CLIENT, **attributes) as span:
+            try:
+                answer = await sent
+            except UpstreamError as error:
+                span.set_attributes(_facts(error))
+                raise
+            span.set_attributes(_facts(answer))
+            return answer
+
+
+def _facts(answer: object) -> dict[str, str | int]:
+    """Return what a span tells of an answer or an error, as far as it is known."""
+    facts = {
+        conventions.HTTP_STATUS_CODE: getattr(answer, "http_status", None),
+        conventions.UPSTREAM_REQUEST_ID: getattr(answer, "request_id", None),
+        conventions.UPSTREAM_CODE: getattr(answer, "code", None),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 class Gates:

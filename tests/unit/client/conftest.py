@@ -64,7 +64,8 @@ class Gateway:
         self.answers: dict[str, list[Any]] = {}
         self.target = ""
         self._executor = futures.ThreadPoolExecutor(8)
-        self._server = grpc.server(self._executor)
+        # Shared ports would let the system give this one to a server of another test run.
+        self._server = grpc.server(self._executor, options=[("grpc.so_reuseport", 0)])
         for service, (module, name) in SERVICES.items():
             servicer = getattr(module, f"{name}Servicer")()
             for method in service.methods:

@@ -166,6 +166,12 @@ def test_only_this_machine_is_spoken_to_in_plain_text(target, local):
     assert Endpoint.of(target, tls=False).tls is None
 
 
+def test_pings_are_rare_enough_for_any_server():
+    """A gRPC server tolerates one ping in 300 seconds unless it is told otherwise."""
+    options = dict(channel_options(Endpoint("gateway:1", None)))
+    assert int(options["grpc.keepalive_time_ms"]) > 300_000
+
+
 def test_local_calls_pass_no_proxy():
     """A proxy of the environment is not asked for this machine."""
     assert ("grpc.enable_http_proxy", 0) in channel_options(Endpoint("localhost:1", None))

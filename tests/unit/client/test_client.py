@@ -4,7 +4,6 @@ import threading
 import time
 import uuid
 from contextlib import closing
-from typing import Any
 
 import grpc
 import pytest
@@ -319,20 +318,22 @@ async def test_the_asynchronous_client_is_a_context_manager(gateway):
 
 async def test_cancelling_a_waiting_task_ends_the_call(gateway, at):
     """Asyncio's cancellation reaches the gateway and stays a CancelledError."""
-    left = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    begun = asyncio.Event()
+    begun, left = threading.Event(), threading.Event()
 
-    def endless(_request: Any, context: Any) -> Any:
-        context.add_callback(lambda: loop.call_soon_threadsafe(left.set))
-        loop.call_soon_threadsafe(begun.set)
-        asyncio.run_coroutine_threadsafe(left.wait(), loop).result(10)
+    def begin(_request, context):
+        context.add_callback(left.set)
+        begun.set()
+        return WatchJobResponse(job=at("RUNNING"))
 
-    gateway.answers["WatchJob"] = [[*_changes(at("RUNNING")), endless]]
+    def go_on(_request, _context):
+        left.wait(10)
+        return WatchJobResponse(job=at("SUCCEEDED"))
+
+    gateway.answers["WatchJob"] = [[begin, go_on]]
     async with AsyncClient(gateway.target) as client:
         waiting = asyncio.create_task(client.wait(NAME))
-        await asyncio.wait_for(begun.wait(), 10)
+        assert await asyncio.to_thread(begun.wait, 10)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(left.wait(), 10)
+        assert await asyncio.to_thread(left.wait, 10)

@@ -5,7 +5,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ims_gateway.policy.decision import Ask, Dimension
@@ -174,8 +174,8 @@ def test_the_order_of_rows_decides_nothing():
         for key in ("public/a", "secret/b", "c")
     ]
     answers = {
-        tuple(decide(question, *order).allowed for question in questions)
-        for order in itertools.permutations(rows)
+        tuple(loaded.decide(question).allowed for question in questions)
+        for loaded in (policy(*order) for order in itertools.permutations(rows))
     }
 
     assert len(answers) == 1
@@ -383,7 +383,8 @@ def numbered(grants):
     return tuple(dataclasses.replace(each, rule=f"r{n}") for n, each in enumerate(grants))
 
 
-@given(st.lists(GRANTS, min_size=1, max_size=6), ROLES, st.lists(ASKS, min_size=1, max_size=8))
+@settings(max_examples=60)
+@given(st.lists(GRANTS, min_size=1, max_size=6), ROLES, st.lists(ASKS, min_size=1, max_size=5))
 @example(
     [grant(read=("oss://a/x",), write=("*",)), grant(read=("oss://a/*",), write=("*",))],
     {},
@@ -445,7 +446,8 @@ def among(value, patterns):
 def test_answers_are_remembered_up_to_a_bound():
     """Callers who ask ever new things take up no more memory."""
     loaded = policy(grant(models=("m-*",)))
-    for number in range(REMEMBERED + 10):
+    loaded._remembered.update({(number,): (True, "r", None) for number in range(REMEMBERED)})
+    for number in range(3):
         assert loaded.decide(ask(model=f"m-{number}", objects=(("read", IN),))).allowed
 
     assert 0 < len(loaded._remembered) <= REMEMBERED

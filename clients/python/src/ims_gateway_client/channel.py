@@ -118,8 +118,9 @@ def channel_options(endpoint: Endpoint) -> Sequence[tuple[str, str | int]]:
         # A page of 1000 jobs outgrows gRPC's 4 MiB. What is sent has no limit here: the gateway's
         # refusal of a request that is too long says which field it is.
         ("grpc.max_receive_message_length", 32 << 20),
-        # A quiet watch notices a dead peer; without calls nothing is sent.
-        ("grpc.keepalive_time_ms", 60_000),
+        # A quiet watch notices a dead peer. A server with gRPC's defaults cuts the connection of a
+        # client that pings more than once in five minutes ("too_many_pings").
+        ("grpc.keepalive_time_ms", 310_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5_000),
