@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -17,19 +17,26 @@ from grpc_reflection.v1alpha import reflection
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.api.access_service import AccessService
+from ims_gateway.api.admin_service import AdminService
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
-from ims_gateway.api.unserved import AdminService, QuotaService
+from ims_gateway.api.unserved import QuotaService
+from ims_gateway.bulk import Bulk
 from ims_gateway.following import Following
 from ims_gateway.identity.authenticator import Authenticator
+from ims_gateway.jobs.database import database
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.migrate import upgrade
+from ims_gateway.jobs.retention import Retention
 from ims_gateway.jobs.store import Store
 from ims_gateway.jobs.tracker import Tracker
+from ims_gateway.jobs.watching import Watches
 from ims_gateway.policy.authorization import Authorization
+from ims_gateway.resolution import Resolution
 from ims_gateway.settings import Settings
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry import providers
+from ims_gateway.telemetry.calls import Calls
 from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.tenancy import directory as tenancy
 from ims_gateway.tenancy.files import AccountFile
@@ -68,6 +75,8 @@ class Gateway:
     server: grpc.aio.Server
     health: health.HealthServicer
     submission: Submission
+    bulk: Bulk
+    watches: Watches
     tracker: Tracker
     ledger: Ledger
     decisions: DecisionLog
@@ -75,6 +84,8 @@ class Gateway:
     async def drain(self, seconds: float) -> None:
         """Stop taking calls, finish those in flight, settle every submit."""
         await self.health.enter_graceful_shutdown()
+        self.bulk.drain()
+        self.watches.drain()
         await self.server.stop(seconds)
         await self.submission.drain()
 
@@ -85,13 +96,21 @@ async def gateway(
     environment: Mapping[str, str],
     *,
     span_processors: tuple[SpanProcessor, ...] = (),
+    clock: Callable[[], int] | None = None,
+    ledger_of: Callable[[Store, Callable[[], int]], Ledger] = Ledger,
+    gates_of: Callable[[Mapping[str, Account]], Gates] = Gates,
 ) -> AsyncIterator[Gateway]:
     """Build and start a gateway, and close it in the end.
 
+    Clock (microseconds since the epoch), ledger and way out can be replaced by others of the same
+    kind, which then take part in a whole gateway.
+
     Raises ConfigurationError with every fault of the configuration's files.
     """
+    clock = clock or microseconds
     directory = tenancy.load(settings.config_dir)
-    await asyncio.to_thread(upgrade, f"sqlite:///{settings.database_path}")
+    database_url = settings.database_url.get_secret_value()
+    await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
         tracing = providers.tracer_provider(*span_processors)
         stack.callback(tracing.shutdown)
@@ -99,11 +118,11 @@ async def gateway(
         stack.callback(metrics.shutdown)
         decisions = DecisionLog(settings.decision_log)
         stack.callback(decisions.close)
-        store = Store(settings.database_path)
+        store = Store(database(database_url, settings.database_timeout_seconds))
         stack.push_async_callback(store.close)
-        ledger = Ledger(store, microseconds)
+        ledger = ledger_of(store, clock)
         accounts = {name: _account(file, environment) for name, file in directory.accounts.items()}
-        gates = await stack.enter_async_context(Gates(accounts))
+        gates = await stack.enter_async_context(gates_of(accounts))
         authorization = Authorization(directory)
         validation = Validation()
         submission = Submission(
@@ -111,23 +130,35 @@ async def gateway(
             authorization=authorization,
             ledger=ledger,
             gates=gates,
-            clock=microseconds,
+            clock=clock,
             timeout_seconds=settings.submit_timeout_seconds,
             poll_seconds=settings.poll_interval_seconds,
         )
         stack.push_async_callback(submission.drain)
+        calls = Calls(
+            tracing.get_tracer("ims_gateway"), decisions, providers.call_duration(metrics)
+        )
+        bulk = Bulk(submission, authorization, calls)
+        watches = Watches(
+            ledger,
+            clock,
+            look_seconds=settings.watch_interval_seconds,
+            poll_seconds=settings.poll_interval_seconds,
+        )
+        overdue_seconds = settings.overdue_hours * 3600
         following = Following(
             authorization=authorization,
             ledger=ledger,
             gates=gates,
-            watch_seconds=settings.watch_interval_seconds,
+            watches=watches,
+            clock=clock,
+            overdue_seconds=overdue_seconds,
         )
+        resolution = Resolution(ledger, gates, clock, settings.submit_timeout_seconds)
         pepper = settings.key_pepper.get_secret_value().encode()
         server = grpc.aio.server(
             interceptors=(
-                Boundary(
-                    tracing.get_tracer("ims_gateway"), decisions, providers.call_duration(metrics)
-                ),
+                Boundary(calls),
                 Authentication(Authenticator(directory, pepper, time.time)),
                 Parsing(settings.max_message_bytes),
             ),
@@ -137,20 +168,35 @@ async def gateway(
             ),
         )
         job_service_pb2_grpc.add_JobServiceServicer_to_server(
-            JobService(submission, following, authorization, validation), server
+            JobService(submission, bulk, following, authorization, validation), server
         )
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(submission, authorization), server
         )
-        quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(), server)
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(), server)
+        quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(
+            QuotaService(authorization), server
+        )
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminService(resolution, authorization, validation), server
+        )
         health_service = await _add_standard_services(server)
-        tracker = Tracker(ledger, gates, microseconds, settings.poll_interval_seconds)
+        tracker = Tracker(
+            ledger,
+            gates,
+            clock,
+            interval_seconds=settings.poll_interval_seconds,
+            overdue_seconds=overdue_seconds,
+        )
         stack.push_async_callback(_cancel, asyncio.create_task(tracker.run()))
+        if settings.retention_days:
+            retention = Retention(ledger, settings.retention_days * 86_400)
+            stack.push_async_callback(_cancel, asyncio.create_task(retention.run()))
         port = server.add_insecure_port(settings.listen)
         await server.start()
         stack.push_async_callback(server.stop, 0.5)
-        yield Gateway(port, server, health_service, submission, tracker, ledger, decisions)
+        yield Gateway(
+            port, server, health_service, submission, bulk, watches, tracker, ledger, decisions
+        )
 
 
 async def _add_standard_services(server: grpc.aio.Server) -> health.HealthServicer:
@@ -178,6 +224,7 @@ def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
         scheme=file.scheme,
         ca_file=file.ca_file,
         max_in_flight=file.max_in_flight,
+        polls_per_second=file.polls_per_second,
         resend_unknown=file.resend_unknown,
     )
 

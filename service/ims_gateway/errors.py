@@ -10,6 +10,8 @@
     │   └── QuotaExceeded           waiting helps where the limit has a window
     ├── JobNotFound               NOT_FOUND            not yours and not there are the same
     ├── JobStateConflict          FAILED_PRECONDITION
+    │   ├── ResolutionMismatch      the upstream job is another one: which members differ
+    │   └── ResolutionTooEarly      the submit may still arrive; waiting helps
     ├── UpstreamRefused           FAILED_PRECONDITION  the service's code and request id
     ├── TryLater                  UNAVAILABLE          nothing was sent, or it surely did not count
     │   ├── UpstreamThrottled
@@ -179,6 +181,30 @@ class JobStateConflict(Refusal):
 
     code = code_pb2.FAILED_PRECONDITION
     reason = errors_pb2.ERROR_REASON_JOB_STATE
+
+
+class ResolutionMismatch(JobStateConflict):
+    """The upstream job that an operator named is not what was submitted for the job."""
+
+    def __init__(self, members: tuple[str, ...]) -> None:
+        super().__init__(f"the upstream job differs from what was submitted: {', '.join(members)}")
+        self.members = members
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The service's names of the members that differ; never their values."""
+        return {"members": ",".join(self.members)}
+
+
+class ResolutionTooEarly(JobStateConflict):
+    """The service would still accept the submit, so nobody can say that it never comes."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(
+            "the service accepts a signed call for 15 minutes: the submit may still arrive, and "
+            "the job be created after all"
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamRefused(Refusal):

@@ -7,28 +7,29 @@ themselves are moved on by the tracker.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
-from ims_gateway.errors import InvalidRequest, JobNotFound, JobStateConflict, Violation
-from ims_gateway.jobs.ledger import NEWEST, Ledger
+from ims_gateway.errors import JobNotFound, JobStateConflict
+from ims_gateway.jobs import filters, pages
+from ims_gateway.jobs.ledger import Ledger
+from ims_gateway.jobs.pace import MICROSECONDS
 from ims_gateway.jobs.record import Change, JobRecord
 from ims_gateway.jobs.states import OPEN, State
+from ims_gateway.jobs.watching import Watches
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.settlement import read_refusal_of
 from ims_gateway.telemetry.call import Call
 from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.upstream.errors import UpstreamError
-from ims_gateway.upstream.gate import Gates
+from ims_gateway.upstream.gate import Gate, Gates
 
 DEFAULT_PAGE: Final = 50
 
 
 class Following:
-    """Answers about jobs of a tenant, and cancels them."""
+    """Answers about jobs of a tenant, and cancels them. `clock`: microseconds since the epoch."""
 
     def __init__(
         self,
@@ -36,55 +37,61 @@ class Following:
         authorization: Authorization,
         ledger: Ledger,
         gates: Gates,
-        watch_seconds: float,
+        watches: Watches,
+        clock: Callable[[], int],
+        overdue_seconds: float,
     ) -> None:
         self._authorization = authorization
         self._ledger = ledger
         self._gates = gates
-        self._watch_seconds = watch_seconds
+        self._watches = watches
+        self._clock = clock
+        self._overdue = round(overdue_seconds * MICROSECONDS)
 
     async def get(self, call: Call, tenant: Tenant, name: str) -> JobRecord:
         """Return one job. Raises JobNotFound, PolicyDenied, StoreUnavailable."""
         return await self._visible(call, tenant, name, "get")
 
+    def overdue(self, record: JobRecord) -> bool:
+        """Say whether the job is open for longer than any job should be."""
+        return record.overdue(self._clock(), self._overdue)
+
     async def fresh_reply(self, call: Call, record: JobRecord) -> dict[str, object]:
         """Ask the service for a job's present reply, which holds fresh presigned addresses.
 
-        Raises UpstreamThrottled, UpstreamUnreachable, UpstreamUnclear, UpstreamRefused.
+        Raises UpstreamThrottled, UpstreamUnreachable, UpstreamUnclear, UpstreamRefused,
+        JobStateConflict.
         """
         try:
-            return await self._gates[record.account].query(call, record.upstream_job_id)
+            return await self._gate(record).query(call, record.upstream_job_id)
         except UpstreamError as error:
             raise read_refusal_of(error) from error
 
     async def list(
-        self, call: Call, tenant: Tenant, page_size: int, page_token: str
+        self, call: Call, tenant: Tenant, *, page_size: int, page_token: str, text: str
     ) -> tuple[Sequence[JobRecord], str]:
-        """Return one page of jobs, newest first, and the token of the next page.
+        """Return one page of the jobs that fit the filter `text`, and the token of the next page.
 
-        Raises InvalidRequest for a token of another tenant or of no list, PolicyDenied.
+        Newest first. Raises InvalidRequest for a filter that makes no sense, or a token of another
+        tenant, of another filter or of no list; PolicyDenied, StoreUnavailable.
         """
-        after = _position(page_token, tenant) if page_token else NEWEST
+        wanted = filters.parse(text)
+        after = pages.position(page_token, tenant.name, wanted)
         self._authorize(call, tenant, "list")
-        count = page_size or DEFAULT_PAGE
-        records = await self._ledger.page(tenant.name, count + 1, after)
-        more = len(records) > count
-        page = records[:count]
-        return page, _token(tenant, page[-1]) if more else ""
+        page = await self._ledger.page(tenant.name, page_size or DEFAULT_PAGE, after, wanted)
+        token = pages.token(tenant.name, wanted, page.end) if page.end is not None else ""
+        return page.records, token
 
-    async def watch(self, call: Call, tenant: Tenant, name: str) -> AsyncIterator[JobRecord]:
+    async def watch(self, call: Call, tenant: Tenant, name: str) -> AsyncGenerator[JobRecord, None]:
         """Yield the job as it is, then after every change, until its state is terminal.
 
         Raises JobNotFound, PolicyDenied, StoreUnavailable.
         """
         record = await self._visible(call, tenant, name, "watch")
         yield record
-        while not record.ended:
-            await asyncio.sleep(self._watch_seconds)
-            latest = await self._find(tenant, name)
-            if latest.update_time != record.update_time or latest.state != record.state:
-                record = latest
-                yield record
+        async with aclosing(self._watches.changes(record)) as changes:
+            async for changed in changes:
+                yield changed
 
     async def cancel(self, call: Call, tenant: Tenant, name: str) -> JobRecord:
         """Ask the service to cancel a job, and return it; one that has ended is returned as it is.
@@ -101,15 +108,22 @@ class Following:
 
     async def _cancel(self, call: Call, record: JobRecord) -> JobRecord:
         try:
-            await self._gates[record.account].cancel(call, record.upstream_job_id)
+            await self._gate(record).cancel(call, record.upstream_job_id)
         except UpstreamError as error:
             raise read_refusal_of(error) from error
         change = Change(
-            State.CANCELLING, cause=f"cancelled by {call.caller.name}", next_poll_time=0
+            State.CANCELLING,
+            cause=f"cancelled by {call.caller.name}",
+            next_poll_time=self._clock(),
         )
         with call.step("settle"):
             record, _ = await self._ledger.change(record.job_id, change)
         return record
+
+    def _gate(self, record: JobRecord) -> Gate:
+        if record.account not in self._gates:
+            raise JobStateConflict("the upstream account that took the job is no more")
+        return self._gates[record.account]
 
     async def _visible(self, call: Call, tenant: Tenant, name: str, action: str) -> JobRecord:
         record = await self._find(tenant, name)
@@ -131,20 +145,3 @@ class Following:
             call.decision = decision
             if not decision.allowed:
                 raise denial(call.caller, decision, call.id)
-
-
-def _token(tenant: Tenant, record: JobRecord) -> str:
-    position = json.dumps([tenant.name, record.create_time, record.job_id])
-    return base64.urlsafe_b64encode(position.encode()).decode()
-
-
-def _position(token: str, tenant: Tenant) -> tuple[int, str]:
-    """Return where the page of the token begins. A forged one finds the tenant's own jobs only."""
-    try:
-        owner, create_time, job_id = json.loads(base64.urlsafe_b64decode(token))
-        if owner == tenant.name:
-            return int(create_time), str(job_id)
-    except (binascii.Error, UnicodeDecodeError, ValueError, TypeError):
-        pass
-    fault = Violation("page_token", "page_token", "is not a next_page_token of this list")
-    raise InvalidRequest((fault,))

@@ -14,6 +14,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ims_gateway.jobs.database import database
+
 
 def _long_enough(pepper: SecretStr) -> SecretStr:
     if len(pepper.get_secret_value()) < 32:  # noqa: PLR2004 - 256 bits, written as text
@@ -21,26 +23,57 @@ def _long_enough(pepper: SecretStr) -> SecretStr:
     return pepper
 
 
-class Settings(BaseSettings):
-    """What `imsgw serve` needs to know, read from variables that begin with IMSGW_.
+def _a_database(url: SecretStr) -> SecretStr:
+    database(url.get_secret_value())
+    return url
+
+
+def _none_or_a_day(days: float) -> float:
+    if 0 < days < 1:
+        raise ValueError("must be 0 or at least 1")
+    return days
+
+
+class LedgerSettings(BaseSettings):
+    """Where the ledger is, read from variables that begin with IMSGW_.
 
     Raises pydantic.ValidationError, which lists every fault at once and shows no secret.
     """
 
     model_config = SettingsConfigDict(env_prefix="IMSGW_", frozen=True, hide_input_in_errors=True)
 
+    database_url: Annotated[SecretStr, AfterValidator(_a_database)] = Field(
+        default=SecretStr("sqlite:///ims-gateway.db"),
+        description="The ledger: sqlite:///relative.db, sqlite:////absolute.db (one machine) or "
+        "postgresql://user:password@host/name (replicas).",
+    )
+    database_timeout_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=60,
+        description="Longest time a call waits for the ledger before it is told to come back.",
+    )
+
+
+class Settings(LedgerSettings):
+    """What `imsgw serve` needs to know."""
+
     config_dir: Path = Field(
-        description="Folder with accounts.yaml, grants.yaml (optional) and tenants/*.yaml."
+        description="Folder with accounts.yaml, tenants/*.yaml and, if there are any, "
+        "grants.yaml and operators.yaml."
     )
     key_pepper: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         description="Secret that keys the hashes of API keys, at least 32 characters."
     )
-    database_path: Path = Field(
-        default=Path("ims-gateway.db"), description="The SQLite file that holds the ledger."
+    listen: str = Field(
+        default="127.0.0.1:50051",
+        pattern=r"^(unix:.+|.+:\d{1,5})$",
+        description="Address of the gRPC server.",
     )
-    listen: str = Field(default="127.0.0.1:50051", description="Address of the gRPC server.")
     metrics_listen: str = Field(
-        default="127.0.0.1:9464", description="Address of the Prometheus port; empty for none."
+        default="127.0.0.1:9464",
+        pattern=r"^(.+:\d{1,5})?$",
+        description="Address of the Prometheus port; empty for none.",
     )
     decision_log: str = Field(
         default="-", description="Decision log: a file, '-' for standard output, empty for none."
@@ -53,6 +86,21 @@ class Settings(BaseSettings):
     )
     poll_interval_seconds: float = Field(
         default=2.0, gt=0, le=60, description="Shortest time between two queries of one job."
+    )
+    overdue_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=8760,
+        description="Time after which a job that has not ended is flagged as overdue. It is still "
+        "followed.",
+    )
+    retention_days: Annotated[float, AfterValidator(_none_or_a_day)] = Field(
+        default=30.0,
+        ge=0,
+        le=3650,
+        description="Time after its end at which a job is purged, at least 1; 0 keeps all jobs. A "
+        "repeated request id of a purged job is a new, paid job, so this must be longer than any "
+        "caller goes on repeating a call.",
     )
     watch_interval_seconds: float = Field(
         default=0.5, gt=0, le=10, description="Time between two looks of a watch into the ledger."

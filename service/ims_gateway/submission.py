@@ -225,7 +225,9 @@ class Submission:
         with call.step("settle") as span:
             for pause_seconds in SETTLE_PAUSES_SECONDS:
                 try:
-                    record, _ = await self._ledger.change(intent.job_id, change)
+                    record, _ = await self._ledger.change(
+                        intent.job_id, change, tenant=intent.tenant
+                    )
                 except errors.StoreUnavailable:
                     await asyncio.sleep(pause_seconds)
                     continue
@@ -276,6 +278,7 @@ class Submission:
             dispatch_time=None,
             decision_id=call.id,
             traceparent=call.traceparent,
+            labels=tuple(spec.labels.items()),
         )
 
     def _forget(self, job_id: str, task: asyncio.Task[JobRecord]) -> None:

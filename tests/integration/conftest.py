@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.integration.world import World, a_world
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Run a gateway with two tenants."""
-    async with a_world(tmp_path) as running:
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
+    """Run a gateway with two tenants, on each kind of database."""
+    async with a_world(tmp_path, database_url=database_url) as running:
         yield running
 
 

@@ -8,9 +8,9 @@ import uuid
 
 import grpc
 import pytest
-from tests.integration.world import a_world, cover, refused, until
 
 from imsgateway.v1 import job_pb2, job_service_pb2
+from tests.integration.world import a_world, cover, refused, until
 
 Submit = job_service_pb2.SubmitJobRequest
 State = job_pb2.Job

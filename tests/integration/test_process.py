@@ -17,12 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from tests.integration.world import PEPPER, tenant_file
 
 from ims_gateway.identity.keys import new_key
 from ims_gateway_client import Client
 from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import SubmitJobRequest
+from tests.integration.world import PEPPER, tenant_file
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def configuration(folder: Path, key: str) -> dict[str, str]:
     return {
         "IMSGW_CONFIG_DIR": str(folder),
         "IMSGW_KEY_PEPPER": PEPPER,
-        "IMSGW_DATABASE_PATH": str(folder / "ledger.db"),
+        "IMSGW_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}",
         "IMSGW_DECISION_LOG": str(folder / "decisions.jsonl"),
         "IMSGW_LISTEN": "127.0.0.1:0",
         "IMSGW_METRICS_LISTEN": "",

@@ -6,9 +6,9 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.integration.world import as_json, cover, refused
 
 from imsgateway.v1 import job_pb2, job_service_pb2
+from tests.integration.world import as_json, cover, refused
 
 Submit = job_service_pb2.SubmitJobRequest
 BOX = {"x": 0.9, "y": 0, "width": 0.3, "height": 0.1}

@@ -1,11 +1,10 @@
-"""A whole gateway for each test: real gRPC, real HTTPS with verified signatures, real SQLite."""
+"""A whole gateway for each test: real gRPC, real HTTPS, signatures verified, a real database."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy
 import yaml
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -23,6 +23,7 @@ from ims_gateway.emulator.faults import FaultKind, FaultPlan
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import key_hash, new_key
+from ims_gateway.jobs.database import database
 from ims_gateway.sandbox.trace_tree import SpanKeeper
 from ims_gateway.settings import Settings
 from ims_gateway_client import AsyncClient
@@ -45,6 +46,7 @@ class World:
     gateway: Gateway
     spans: SpanKeeper
     keys: dict[str, str]
+    settings: Settings
     clients: dict[str, AsyncClient] = field(default_factory=dict)
 
     @property
@@ -69,16 +71,17 @@ class World:
         return [dict(record) for record in self.gateway.decisions.recent]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.folder / "ledger.db")
-        try:
-            with connection:
-                return connection.execute(query).fetchall()
-        finally:
-            connection.close()
+        return rows_of(self.settings.database_url.get_secret_value(), query)
 
     def used(self, limit_id: str = "daily") -> int:
         rows = self.rows(f"SELECT used FROM counters WHERE limit_id = '{limit_id}'")
         return sum(row[0] for row in rows)
+
+    @asynccontextmanager
+    async def replica(self, **settings: Any) -> AsyncIterator[World]:
+        """Run another gateway on the same ledger, files and emulator."""
+        async with serving(self.folder, self.emulator, self.keys, self.settings, settings) as other:
+            yield other
 
     def fault(self, kind: str, **more: Any) -> None:
         self.emulator.add_fault(FaultPlan(FaultKind(kind), **more))
@@ -114,6 +117,7 @@ async def a_world(
     settings: dict[str, Any] | None = None,
     account: dict[str, Any] | None = None,
     job_seconds: float = 0.2,
+    database_url: str | None = None,
 ) -> AsyncIterator[World]:
     keys = {name: new_key()[1] for name in ("acme", "globex")}
     emulated = EmulatorSettings(
@@ -129,6 +133,7 @@ async def a_world(
             "region": "cn-shanghai",
             "endpoint": emulator.https_endpoint,
             "ca_file": str(emulator.ca_file),
+            "polls_per_second": 500,
         }
         (folder / "tenants").mkdir()
         files = {
@@ -141,21 +146,41 @@ async def a_world(
         values = {
             "config_dir": folder,
             "key_pepper": PEPPER,
-            "database_path": folder / "ledger.db",
+            "database_url": database_url or f"sqlite:///{folder / 'ledger.db'}",
             "listen": "127.0.0.1:0",
             "decision_log": str(folder / "decisions.jsonl"),
             "poll_interval_seconds": 0.05,
             "watch_interval_seconds": 0.02,
         } | (settings or {})
+        yield await stack.enter_async_context(serving(folder, emulator, keys, Settings(**values)))
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, emulator: Emulator, keys: dict[str, str], settings: Settings, changes: Any = None
+) -> AsyncIterator[World]:
+    settings = settings.model_copy(update=changes or {})
+    async with AsyncExitStack() as stack:
         spans = SpanKeeper()
         running = await stack.enter_async_context(
-            gateway(Settings(**values), ENVIRONMENT, span_processors=(spans,))
+            gateway(settings, ENVIRONMENT, span_processors=(spans,))
         )
-        world = World(folder, emulator, running, spans, keys)
+        world = World(folder, emulator, running, spans, keys, settings)
         for name, key in keys.items():
             client = AsyncClient(world.target, api_key=key)
             world.clients[name] = await stack.enter_async_context(client)
         yield world
+
+
+def rows_of(database_url: str, query: str) -> list[tuple[Any, ...]]:
+    """Run a statement on a ledger, past everything that the gateway does with it."""
+    ledger = database(database_url)
+    engine = sqlalchemy.create_engine(
+        f"{ledger.dialect}://", creator=ledger.connect_driver, poolclass=sqlalchemy.NullPool
+    )
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql(query)
+        return [tuple(row) for row in found] if found.returns_rows else []
 
 
 def cover(uri: str = "oss://acme-media/in.mp4", **fields: Any) -> job_pb2.Job:

@@ -26,9 +26,8 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> Any:
         """Return the caller."""
         caller = current.get().caller
-        return pb.WhoAmIResponse(
-            principal=caller.name, tenant=f"tenants/{caller.tenant}", roles=caller.roles
-        )
+        tenant = "" if caller.operator else f"tenants/{caller.tenant}"
+        return pb.WhoAmIResponse(principal=caller.name, tenant=tenant, roles=caller.roles)
 
     async def ExplainAccess(self, request: pb.ExplainAccessRequest, context: Context) -> Any:
         """Decide about a job that is not sent."""
@@ -39,4 +38,6 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
 
     async def ListAlgorithms(self, request: pb.ListAlgorithmsRequest, context: Context) -> NoReturn:
         """Refuse: not served by this version."""
+        call = current.get()
+        self._authorization.tenant(call.caller, request.parent, call.id)
         raise NotImplementedYet

@@ -17,7 +17,11 @@ WITH_FAILURE: Final = (State.FAILED, State.REJECTED, State.SUBMIT_UNKNOWN)
 
 
 def job_message(
-    record: JobRecord, *, result: bool = True, fresh_reply: Mapping[str, Any] | None = None
+    record: JobRecord,
+    *,
+    result: bool = True,
+    fresh_reply: Mapping[str, Any] | None = None,
+    overdue: bool = False,
 ) -> job_pb2.Job:
     """Return the job with its state and, where it has succeeded, its typed result.
 
@@ -32,6 +36,7 @@ def job_message(
     job.upstream_job_id = record.upstream_job_id
     job.create_time.CopyFrom(timestamp(record.create_time))
     job.update_time.CopyFrom(timestamp(record.update_time))
+    job.overdue = overdue
     if record.end_time is not None:
         job.end_time.CopyFrom(timestamp(record.end_time))
     if record.failure_code and record.state in WITH_FAILURE:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
+from ims_gateway.api.bulk_items import read_items, reply_of
 from ims_gateway.api.job_message import job_message
-from ims_gateway.errors import NotImplementedYet
+from ims_gateway.bulk import Bulk
 from ims_gateway.following import Following
+from ims_gateway.jobs.record import JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.call import current
 from ims_gateway.validation import Validation
+from imsgateway.v1 import job_pb2, job_service_pb2_grpc
 from imsgateway.v1 import job_service_pb2 as pb
-from imsgateway.v1 import job_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,11 +30,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     def __init__(
         self,
         submission: Submission,
+        bulk: Bulk,
         following: Following,
         authorization: Authorization,
         validation: Validation,
     ) -> None:
         self._submission = submission
+        self._bulk = bulk
         self._following = following
         self._authorization = authorization
         self._validation = validation
@@ -43,7 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if request.validate_only:
             return await self._submission.preview(call, tenant, request)
         record = await self._submission.submit(call, tenant, request)
-        return pb.SubmitJobResponse(job=job_message(record))
+        return pb.SubmitJobResponse(job=self._message(record))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
         """Return one job."""
@@ -54,7 +59,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         fresh = None
         if request.include_download_urls and record.state is State.SUCCEEDED:
             fresh = await self._following.fresh_reply(call, record)
-        return pb.GetJobResponse(job=job_message(record, fresh_reply=fresh))
+        return pb.GetJobResponse(job=self._message(record, fresh_reply=fresh))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> Any:
         """Return one page of jobs."""
@@ -62,9 +67,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._validation.check(request)
         tenant = self._authorization.tenant(call.caller, request.parent, call.id)
         records, token = await self._following.list(
-            call, tenant, request.page_size, request.page_token
+            call,
+            tenant,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            text=request.filter,
         )
-        jobs = [job_message(record, result=False) for record in records]
+        jobs = [self._message(record, result=False) for record in records]
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def WatchJob(
@@ -74,21 +83,27 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         call = current.get()
         self._validation.check(request)
         tenant = self._authorization.tenant(call.caller, "", call.id)
-        async for record in self._following.watch(call, tenant, request.name):
-            yield pb.WatchJobResponse(job=job_message(record))
+        async with aclosing(self._following.watch(call, tenant, request.name)) as records:
+            async for record in records:
+                yield pb.WatchJobResponse(job=self._message(record))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> Any:
         """Ask for a job's cancellation."""
         call = current.get()
         self._validation.check(request)
         tenant = self._authorization.tenant(call.caller, "", call.id)
-        return pb.CancelJobResponse(
-            job=job_message(await self._following.cancel(call, tenant, request.name))
-        )
+        record = await self._following.cancel(call, tenant, request.name)
+        return pb.CancelJobResponse(job=self._message(record))
 
     async def SubmitJobs(
-        self, request_iterator: AsyncIterator[pb.SubmitJobsRequest], context: Context
+        self, request_iterator: AsyncIterator[Any], context: Context
     ) -> AsyncIterator[pb.SubmitJobsResponse]:
-        """Refuse: not served by this version."""
-        raise NotImplementedYet
-        yield  # makes this a stream, as its answer will be
+        """Submit the jobs of a stream, and answer each as it is done."""
+        call = current.get()
+        self._authorization.tenant(call.caller, "", call.id)
+        async with aclosing(self._bulk.submit(call, read_items(request_iterator))) as outcomes:
+            async for outcome in outcomes:
+                yield reply_of(outcome, self._message)
+
+    def _message(self, record: JobRecord, **options: Any) -> job_pb2.Job:
+        return job_message(record, overdue=self._following.overdue(record), **options)

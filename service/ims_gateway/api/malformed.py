@@ -7,18 +7,27 @@ once more, by the descriptor, and only after parsing has failed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from ims_gateway.errors import Violation
+from ims_gateway.errors import InvalidRequest, Violation
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 FIXED_BYTES: Final = {FIXED64: 8, FIXED32: 4}
 # protobuf itself goes no deeper; here it keeps bytes of a caller's choice off Python's stack.
 DEEPEST: Final = 100
 MOST_FAULTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One of a stream's messages that is none: its bytes, and the refusal that they earn."""
+
+    data: bytes
+    refusal: InvalidRequest
 
 
 class _BrokenError(ValueError):

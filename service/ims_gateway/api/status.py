@@ -37,7 +37,7 @@ def _details(refusal: errors.Refusal) -> list[Message]:
             return [_bad_request(refusal)]
         case errors.LimitExceeded():
             return [_quota_failure(refusal), *_retry_info(refusal.retry_after_seconds)]
-        case errors.TryLater():
+        case errors.TryLater() | errors.ResolutionTooEarly():
             return _retry_info(refusal.retry_after_seconds)
         case errors.SubmitOutcomeUnknown():
             return [_resource(refusal.job_name, "its state is SUBMIT_UNKNOWN")]

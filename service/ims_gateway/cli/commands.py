@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import SecretStr, ValidationError
 
+from ims_gateway.cli.jobs import app as jobs
 from ims_gateway.identity.keys import key_hash, new_key
-from ims_gateway.settings import Settings, environment
+from ims_gateway.settings import LedgerSettings, Settings, environment
 from ims_gateway.tenancy.files import ConfigurationError
 
 app = typer.Typer(
@@ -24,14 +27,22 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(jobs, name="jobs")
 
-UNUSABLE = 78  # EX_CONFIG of sysexits.h
+db = typer.Typer(help="The ledger's database.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+# Of sysexits.h.
+UNAVAILABLE = 69
+UNUSABLE = 78
+
+AnySettings = TypeVar("AnySettings", bound=LedgerSettings)
 
 
-def _settings() -> Settings:
+def _settings(kind: type[AnySettings]) -> AnySettings:
     """Return the process's settings, or end it with every fault of them."""
     try:
-        return Settings()  # type: ignore[call-arg] # the fields come from the environment
+        return kind()
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(["IMSGW", *(str(part) for part in fault["loc"])]).upper()
@@ -39,13 +50,33 @@ def _settings() -> Settings:
         raise typer.Exit(UNUSABLE) from None
 
 
+@contextmanager
+def _schema_faults() -> Iterator[None]:
+    """End the process with what is wrong with the ledger's database, if that is it."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - others start without SQLAlchemy
+
+    from ims_gateway.jobs.migrate import UnknownRevision  # noqa: PLC0415
+
+    try:
+        yield
+    except UnknownRevision as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(UNUSABLE) from None
+    except DBAPIError as error:
+        # The driver's own words. They name host and user, and never hold the password.
+        typer.echo(f"the ledger cannot be reached or written: {error.orig}", err=True)
+        raise typer.Exit(UNAVAILABLE) from None
+
+
 @app.command()
 def serve() -> None:
     """Serve gRPC until SIGTERM. Settings come from variables that begin with IMSGW_."""
     from ims_gateway.cli.serve import serve as run  # noqa: PLC0415 - others start without grpc
 
+    settings = _settings(Settings)
     try:
-        asyncio.run(run(_settings(), environment()))
+        with _schema_faults():
+            asyncio.run(run(settings, environment()))
     except ConfigurationError as error:
         for fault in error.faults:
             typer.echo(fault, err=True)
@@ -107,6 +138,28 @@ def demo(
     from ims_gateway.sandbox.demo import run  # noqa: PLC0415 - needed by no other command
 
     sys.exit(0 if asyncio.run(run(cases)) else 1)
+
+
+@db.command("upgrade")
+def upgrade_ledger(
+    output: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Bring the ledger's schema to this version. Every start of a gateway does the same.
+
+    Needs IMSGW_DATABASE_URL and no other setting. May run as often, and as many at once, as you
+    like.
+    """
+    from ims_gateway.jobs.migrate import upgrade  # noqa: PLC0415 - others start without SQLAlchemy
+
+    settings = _settings(LedgerSettings)
+    with _schema_faults():
+        done = upgrade(settings.database_url.get_secret_value())
+    if output == "json":
+        typer.echo(json.dumps({"before": done.before, "after": done.after}))
+    elif done.before == done.after:
+        typer.echo(f"the ledger's schema is {done.after}: nothing to do")
+    else:
+        typer.echo(f"the ledger's schema was {done.before} and is {done.after}")
 
 
 @keys.command("create")

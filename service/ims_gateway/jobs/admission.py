@@ -6,7 +6,6 @@ refusal charges nothing. What it never does: wait, or send.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,8 +16,11 @@ from ims_gateway.errors import (
     RateExceeded,
     RequestIdReused,
 )
-from ims_gateway.jobs.record import Admission, Intent, JobRecord, LimitState
-from ims_gateway.jobs.rows import find_request, insert_intent
+from ims_gateway.jobs import pages
+from ims_gateway.jobs.database import Connection
+from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord, LimitState
+from ims_gateway.jobs.rows import change_state, find_job, find_request, insert_intent
+from ims_gateway.jobs.states import State
 from ims_gateway.quota.gcra import decide
 from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
 from ims_gateway.quota.windows import MICROSECONDS, day_of
@@ -41,6 +43,13 @@ INSERT INTO holds (job_id, limit_id, tenant, period, amount, state)
 VALUES (:job_id, :limit_id, :tenant, :period, :amount, 'held')
 """
 
+TOO_LATE: Final = Change(
+    State.REJECTED,
+    cause="admitted too late",
+    failure_code="STORE_UNAVAILABLE",
+    failure_message="the job was recorded after its caller was told to come back; it was not sent",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
@@ -53,24 +62,30 @@ class _Charge:
     window: str = ""
 
 
-def admit(db: sqlite3.Connection, intent: Intent, limits: Sequence[Limit], now: int) -> Admission:
+def admit(db: Connection, intent: Intent, limits: Sequence[Limit], now: int) -> Admission:
     """Record the intent and take what it needs of every limit, or return the job that exists.
 
     Raises RequestIdReused, RateExceeded or QuotaExceeded; nothing is written then.
     """
     if existing := recall(db, intent.tenant, intent.request_id, intent.body_hash):
-        return Admission(existing, recalled=True)
+        # The intent's own job: a commit whose answer was lost has made it.
+        return Admission(existing, recalled=existing.job_id != intent.job_id)
     charges = [_charge(db, intent.tenant, limit, now) for limit in limits]
     _refuse_breaches([charge.breach for charge in charges if charge.breach])
     record = insert_intent(db, intent)
+    pages.add_labels(db, intent)
     for charge in charges:
         _take(db, intent, charge)
     return Admission(record, recalled=False, limits=tuple(charge.state for charge in charges))
 
 
-def recall(
-    db: sqlite3.Connection, tenant: str, request_id: str, body_hash: bytes
-) -> JobRecord | None:
+def withdraw(db: Connection, intent: Intent, now: int) -> None:
+    """Take an admission back whose caller was told that it failed, so that nothing was sent."""
+    if find_job(db, intent.job_id) is not None:
+        change_state(db, intent.job_id, TOO_LATE, now)
+
+
+def recall(db: Connection, tenant: str, request_id: str, body_hash: bytes) -> JobRecord | None:
     """Return the job that the request id already has.
 
     Raises RequestIdReused where that job has another body.
@@ -82,19 +97,19 @@ def recall(
 
 
 def preview(
-    db: sqlite3.Connection, tenant: str, limits: Sequence[Limit], now: int
+    db: Connection, tenant: str, limits: Sequence[Limit], now: int
 ) -> tuple[LimitState, ...]:
     """Return each limit as it would stand after one more job; a breached one has -1 left."""
     return tuple(_charge(db, tenant, limit, now).state for limit in limits)
 
 
-def _charge(db: sqlite3.Connection, tenant: str, limit: Limit, now: int) -> _Charge:
+def _charge(db: Connection, tenant: str, limit: Limit, now: int) -> _Charge:
     if isinstance(limit, RateLimit):
         return _charge_rate(db, tenant, limit, now)
     return _charge_count(db, tenant, limit, now)
 
 
-def _charge_rate(db: sqlite3.Connection, tenant: str, limit: RateLimit, now: int) -> _Charge:
+def _charge_rate(db: Connection, tenant: str, limit: RateLimit, now: int) -> _Charge:
     row = db.execute(READ_TAT, {"tenant": tenant, "limit_id": limit.id}).fetchone()
     decision = decide(row["tat"] if row else 0, now, limit.per_second, limit.burst)
     remaining = decision.remaining if decision.fits else -1
@@ -106,7 +121,7 @@ def _charge_rate(db: sqlite3.Connection, tenant: str, limit: RateLimit, now: int
     return _Charge(limit, state, breach, tat=decision.tat)
 
 
-def _charge_count(db: sqlite3.Connection, tenant: str, limit: CountLimit, now: int) -> _Charge:
+def _charge_count(db: Connection, tenant: str, limit: CountLimit, now: int) -> _Charge:
     window = day_of(now, limit.time_zone)
     keys = {"tenant": tenant, "limit_id": limit.id, "period": window.key}
     row = db.execute(READ_USED, keys).fetchone()
@@ -126,7 +141,7 @@ def _refuse_breaches(breaches: list[LimitBreach]) -> None:
         raise RateExceeded(tuple(breaches))
 
 
-def _take(db: sqlite3.Connection, intent: Intent, charge: _Charge) -> None:
+def _take(db: Connection, intent: Intent, charge: _Charge) -> None:
     keys = {"tenant": intent.tenant, "limit_id": charge.limit.id}
     if isinstance(charge.limit, RateLimit):
         db.execute(WRITE_TAT, {**keys, "tat": charge.tat})

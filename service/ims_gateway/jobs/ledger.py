@@ -5,17 +5,18 @@ Every method is one transaction. What it never does: call the service, or decide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from ims_gateway.jobs import admission, rows
+from ims_gateway.jobs import admission, news, pages, polling, purge, rows
+from ims_gateway.jobs.filters import Filter
+from ims_gateway.jobs.news import Mark
+from ims_gateway.jobs.pace import Budget
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord, LimitState
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
 from ims_gateway.quota.limits import Limit
 
 Microseconds = Callable[[], int]
-NEWEST: Final = (2**63 - 1, "")
 
 
 class Ledger:
@@ -31,7 +32,9 @@ class Ledger:
         Raises RequestIdReused, RateExceeded, QuotaExceeded, StoreUnavailable.
         """
         return await self._store.write(
-            lambda db: admission.admit(db, intent, limits, self._clock())
+            lambda db: admission.admit(db, intent, limits, self._clock()),
+            lock=intent.tenant,
+            undo=lambda db: admission.withdraw(db, intent, self._clock()),
         )
 
     async def recall(self, tenant: str, request_id: str, body_hash: bytes) -> JobRecord | None:
@@ -46,10 +49,33 @@ class Ledger:
             lambda db: admission.preview(db, tenant, limits, self._clock())
         )
 
-    async def change(self, job_id: str, change: Change) -> tuple[JobRecord, bool]:
-        """Change a job's state where that is allowed; say whether it changed."""
+    async def change(
+        self,
+        job_id: str,
+        change: Change,
+        seen: State | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> tuple[JobRecord, bool]:
+        """Change a job's state where that is allowed; say whether it changed.
+
+        Given the state that was `seen`, it changes only where it still is in that one. A change
+        that returns quota names the `tenant`: processes that change the counters of several tenants
+        in one transaction would wait for each other.
+        """
         return await self._store.write(
-            lambda db: rows.change_state(db, job_id, change, self._clock())
+            lambda db: rows.change_state(db, job_id, change, self._clock(), seen), lock=tenant
+        )
+
+    async def resolve(self, record: JobRecord, change: Change) -> tuple[JobRecord, bool]:
+        """Change a job whose outcome was unknown; say whether it changed.
+
+        Raises JobStateConflict where the upstream job is another job's already.
+        """
+        return await self._store.write(
+            lambda db: rows.resolve_job(db, record.job_id, change, self._clock()),
+            # One upstream job for one job; or else quota is returned, as in `change`.
+            lock=change.upstream_job_id or record.tenant,
         )
 
     async def dispatch(self, job_id: str) -> bool:
@@ -69,27 +95,63 @@ class Ledger:
         return record if record is not None and record.tenant == tenant else None
 
     async def page(
-        self, tenant: str, count: int, after: tuple[int, str] = NEWEST
+        self,
+        tenant: str,
+        count: int,
+        after: pages.Position = pages.NEWEST,
+        wanted: Filter = pages.EVERYTHING,
+    ) -> pages.Page:
+        """Return at most `count` jobs that fit the filter, newest first, after the position."""
+        return await self._store.read(lambda db: pages.read(db, tenant, wanted, after, count))
+
+    async def news(self, seen: Mapping[str, Collection[Mark]]) -> dict[str, JobRecord | None]:
+        """Return the jobs that are not in one of the states seen; None for those that are gone."""
+        return await self._store.read(lambda db: news.news(db, seen))
+
+    async def hasten(self, job_ids: Sequence[str], soon: int) -> None:
+        """Have these jobs asked about at the given time, if that would be later."""
+        await self._store.write(lambda db: polling.hasten(db, job_ids, soon))
+
+    async def accounts_due(self, accounts: Iterable[str]) -> list[str]:
+        """Return the accounts that have jobs to be asked about, and do not pause."""
+        return await self._store.read(lambda db: polling.accounts_due(db, accounts, self._clock()))
+
+    async def claim_due(
+        self, *, account: str, budget: Budget, most: int, poller: str
     ) -> list[JobRecord]:
-        """Return jobs, newest first, that come after the position (create_time, job_id)."""
-        values = {"tenant": tenant, "count": count, "create_time": after[0], "job_id": after[1]}
-        return await self._store.read(
-            lambda db: [rows.record_of(row) for row in db.execute(rows.PAGE, values)]
-        )
+        """Claim the jobs of an account that are due for longest, as far as its budget goes.
 
-    async def claim_due(self, count: int, claim_microseconds: int) -> list[JobRecord]:
-        """Take open jobs that are due for a query; nobody else gets them until the claim ends."""
-        now = self._clock()
-        values = {"now": now, "claimed_until": now + claim_microseconds, "count": count}
+        Nobody but the `poller` asks about them until the claim ends.
+        """
         return await self._store.write(
-            lambda db: [rows.record_of(row) for row in db.execute(rows.CLAIM_DUE, values)]
+            lambda db: polling.claim(
+                db, self._clock(), account=account, budget=budget, most=most, poller=poller
+            )
         )
 
-    async def poll_at(self, job_id: str, time: int) -> None:
-        """Set when the job is due for its next query."""
-        await self._store.write(
-            lambda db: db.execute(rows.SET_POLL, {"job_id": job_id, "time": time})
-        )
+    async def put_off(self, job_id: str, poller: str, time: int) -> None:
+        """Give a claim back: the job is due at the given time."""
+        await self._store.write(lambda db: polling.put_off(db, job_id, poller, time))
+
+    async def pause_polls(self, account: str, until: int) -> None:
+        """Let no process poll for the account until the given time."""
+        await self._store.write(lambda db: polling.pause(db, account, until))
+
+    async def note_overdue(self, job_id: str) -> bool:
+        """Note that the job is overdue; say whether nobody had noted it before."""
+        return await self._store.write(lambda db: polling.note_overdue(db, job_id, self._clock()))
+
+    async def release_claims(self, poller: str, accounts: Iterable[str]) -> None:
+        """Give all claims of a process back, due at once."""
+        await self._store.write(lambda db: polling.release(db, poller, accounts, self._clock()))
+
+    async def backlog(self) -> dict[str, int]:
+        """Return how many open jobs each account has."""
+        return await self._store.read(polling.backlog)
+
+    async def purge(self, age: int, count: int) -> int:
+        """Purge the jobs that ended longest ago, at least `age` microseconds; return how many."""
+        return await self._store.write(lambda db: purge.purge_ended(db, self._clock() - age, count))
 
     async def close_lapsed(self, count: int) -> list[JobRecord]:
         """Close intents whose process is gone.

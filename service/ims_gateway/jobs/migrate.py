@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy
 
+from ims_gateway.jobs.database import database
+
 HEAD: Final = "0001"
+EMPTY: Final = "empty"
+# The number of PostgreSQL's lock for migrations: any that nobody else takes.
+LOCK: Final = 0x696D7367772D6462
 
 
-def upgrade(url: str) -> None:
+class UnknownRevision(Exception):  # noqa: N818 - it says what was found
+    """The ledger's schema is one that this version does not know, so that of a later one."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"the ledger's schema is {revision}, of which this version knows nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The schema's revision before and after; the same where there was nothing to migrate."""
+
+    before: str
+    after: str
+
+
+def upgrade(url: str) -> Upgrade:
     """Apply the migrations that the database lacks; does nothing where there are none.
 
-    Raises sqlalchemy.exc.SQLAlchemyError where the database cannot be reached or written.
+    Raises ValueError for a URL that names no database, UnknownRevision, and
+    sqlalchemy.exc.SQLAlchemyError where the database cannot be reached or written.
     """
-    engine = sqlalchemy.create_engine(url)
+    target = database(url)
+    engine = sqlalchemy.create_engine(
+        f"{target.dialect}://", creator=target.connect_driver, poolclass=sqlalchemy.NullPool
+    )
     try:
-        if _version(engine) != HEAD:
-            _migrate(engine)
+        with engine.connect() as connection:
+            before = _revision(connection)
+        return Upgrade(before if before == HEAD else _migrate(engine), HEAD)
     finally:
         engine.dispose()
 
 
-def _version(engine: sqlalchemy.Engine) -> str | None:
-    if not sqlalchemy.inspect(engine).has_table("alembic_version"):
-        return None
-    with engine.connect() as connection:
-        version = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
-        return None if version is None else str(version)
+def _revision(connection: sqlalchemy.Connection) -> str:
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return EMPTY
+    version = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
+    return EMPTY if version is None else str(version)
 
 
-def _migrate(engine: sqlalchemy.Engine) -> None:
+def _migrate(engine: sqlalchemy.Engine) -> str:
+    """Migrate, and return the revision that was found."""
     # Imported here, because a start without anything to migrate needs none of its memory.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     with engine.begin() as connection:
-        # Taken before alembic looks, so that of two processes that start at once one waits.
+        # Taken before anybody looks, so that of two processes that start at once one waits.
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        before = _revision(connection)
+        if before not in known | {EMPTY}:
+            raise UnknownRevision(before)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    return before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ims_gateway.jobs.states import TERMINAL, State
+from ims_gateway.jobs.states import OPEN, TERMINAL, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Intent:
     dispatch_time: int | None
     decision_id: str
     traceparent: str
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class JobRecord:
     reply: str
     decision_id: str
     traceparent: str
+    # When it was first seen to be open for too long.
+    overdue_time: int | None = None
 
     @property
     def name(self) -> str:
@@ -64,6 +67,10 @@ class JobRecord:
     def ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL
+
+    def overdue(self, now: int, limit: int) -> bool:
+        """Say whether the service has had the job for longer than `limit` and not ended it."""
+        return self.state in OPEN and now - self.create_time > limit
 
 
 @dataclass(frozen=True, slots=True)

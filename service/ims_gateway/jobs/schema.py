@@ -40,9 +40,13 @@ jobs = Table(
     Column("lease_until", BigInteger),
     Column("dispatch_time", BigInteger),
     Column("next_poll_time", BigInteger),
-    Column("upstream_job_id", String(128), nullable=False, server_default=""),
-    Column("upstream_request_id", String(128), nullable=False, server_default=""),
-    Column("failure_code", String(128), nullable=False, server_default=""),
+    # Who asks the service about the job now. Until next_poll_time nobody else does.
+    Column("poller", String(36)),
+    Column("overdue_time", BigInteger),
+    # Texts of the service are of any length: PostgreSQL would refuse to settle a job for one.
+    Column("upstream_job_id", Text, nullable=False, server_default=""),
+    Column("upstream_request_id", Text, nullable=False, server_default=""),
+    Column("failure_code", Text, nullable=False, server_default=""),
     Column("failure_message", Text, nullable=False, server_default=""),
     Column("reply", Text, nullable=False, server_default=""),
     Column("decision_id", String(64), nullable=False),
@@ -58,9 +62,10 @@ Index(
     postgresql_where=jobs.c.state != int(State.REJECTED),
 )
 Index("jobs_newest", jobs.c.tenant, jobs.c.create_time.desc(), jobs.c.job_id.desc())
-# Both columns are null for most of a job's life, so these indexes hold only what is due.
+# These columns are null for most of a job's life, so the indexes hold only what is due.
 Index(
     "jobs_due",
+    jobs.c.account,
     jobs.c.next_poll_time,
     sqlite_where=jobs.c.next_poll_time.is_not(None),
     postgresql_where=jobs.c.next_poll_time.is_not(None),
@@ -70,6 +75,39 @@ Index(
     jobs.c.lease_until,
     sqlite_where=jobs.c.lease_until.is_not(None),
     postgresql_where=jobs.c.lease_until.is_not(None),
+)
+# Only jobs that have ended are ever purged.
+Index(
+    "jobs_ended",
+    jobs.c.end_time,
+    sqlite_where=jobs.c.end_time.is_not(None),
+    postgresql_where=jobs.c.end_time.is_not(None),
+)
+# An operator names a job of the service: it must be nobody's yet.
+Index(
+    "jobs_upstream",
+    jobs.c.upstream_job_id,
+    sqlite_where=jobs.c.upstream_job_id != "",
+    postgresql_where=jobs.c.upstream_job_id != "",
+)
+
+# A job's labels beside its spec, for lists that ask for one. The time orders such a list.
+labels = Table(
+    "labels",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("key", String(63), primary_key=True),
+    Column("value", String(63), nullable=False),
+    Column("tenant", String(63), nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+)
+Index(
+    "labels_newest",
+    labels.c.tenant,
+    labels.c.key,
+    labels.c.value,
+    labels.c.create_time,
+    labels.c.job_id,
 )
 
 transitions = Table(
@@ -94,9 +132,20 @@ holds = Table(
     Column("state", String(9), nullable=False),
 )
 
-# The sum of all holds that were not released, by limit and period: rebuilt from `holds` at will.
+# The sum of all holds that were not released, by limit and period: rebuilt from `holds` and
+# `totals` at will.
 counters = Table(
     "counters",
+    metadata,
+    Column("tenant", String(63), primary_key=True),
+    Column("limit_id", String(63), primary_key=True),
+    Column("period", String(32), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
+# What purged jobs had taken of a limit: the part of a counter that no hold explains any more.
+totals = Table(
+    "totals",
     metadata,
     Column("tenant", String(63), primary_key=True),
     Column("limit_id", String(63), primary_key=True),
@@ -110,4 +159,13 @@ rates = Table(
     Column("tenant", String(63), primary_key=True),
     Column("limit_id", String(63), primary_key=True),
     Column("tat", BigInteger, nullable=False),
+)
+
+# When an account's polls may go on: the rate's theoretical arrival time, and the end of a pause.
+poll_budgets = Table(
+    "poll_budgets",
+    metadata,
+    Column("account", String(63), primary_key=True),
+    Column("tat", BigInteger, nullable=False),
+    Column("paused_until", BigInteger, nullable=False),
 )

@@ -1,160 +1,113 @@
-"""The SQLite file behind the ledger: one thread that writes, one that reads.
+"""The database behind the ledger, from the event loop's side.
 
-Writes are committed in groups: whatever queued up while the last transaction ran shares the next,
-so the cost of a full sync is divided by the load. There are no timers. A command either refuses
-before it has written anything, or writes; it never does both.
+Decides how long a caller waits: a database that stands still must not hold up those who can be told
+to come back, whatever the threads that write and read are waiting for. What it never does: leave a
+write without an answer, or one behind that its caller takes for failed, where it was told how to
+undo it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import sqlite3
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
-from ims_gateway.errors import Refusal, StoreUnavailable
+import structlog
+
+from ims_gateway.errors import StoreUnavailable
+from ims_gateway.jobs.database import Command, Database
+from ims_gateway.jobs.readers import Readers
+from ims_gateway.jobs.writer import Write, Writer
 
 T = TypeVar("T")
-Command = Callable[[sqlite3.Connection], T]
 
-LARGEST_GROUP: Final = 256
-BUSY_TIMEOUT_SECONDS: Final = 5.0
-
-
-@dataclass(slots=True)
-class _Write:
-    command: Command[Any]
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
+log = structlog.get_logger()
 
 
 class Store:
-    """Runs commands against the database, from one event loop.
+    """Runs commands against a database, from one event loop.
 
-    Raises StoreUnavailable from `read` and `write` where SQLite cannot do its work: a full disk, a
-    lock that another process keeps, a broken file.
+    Raises StoreUnavailable from `read` and `write` where the database cannot do its work, or not in
+    time: a full disk, a lock that another process keeps, a server that is gone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, database: Database) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(1, "ledger-read")
-        self._reader = connect(path)
-        # Opened here: a thread that cannot open it would leave every write without an answer.
-        self._connection = connect(path)
+        self._timeout_seconds = database.timeout_seconds
+        self._writer = Writer(database, self._answer_soon)
+        self._readers = Readers(database)
         self._closed = False
-        self._writer = threading.Thread(target=self._write_groups, name="ledger-write")
-        self._writer.start()
 
-    async def write(self, command: Command[T]) -> T:
-        """Run the command in a transaction that is on disk when this returns."""
+    async def write(
+        self,
+        command: Command[T],
+        *,
+        lock: str | None = None,
+        undo: Command[object] | None = None,
+    ) -> T:
+        """Run the command in a transaction that is durable when this returns.
+
+        The command is alone with the name of its `lock`, in all processes. It runs again where its
+        first run was rolled back, or may have been: see `writer`. `undo` runs if the command was
+        committed, or may have been, although this has raised.
+        """
         if self._closed:
             raise StoreUnavailable("the ledger is closed")
+        if self._writer.stuck:
+            # At once: what waits for a database that stands still only piles up.
+            raise StoreUnavailable("the ledger does not answer")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Write(command, future))
-        return await future
+        write = Write(command, future, lock, undo)
+        timer = self._loop.call_later(self._timeout_seconds, self._expire, write)
+        self._writer.put(write)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._forsake(write)
+            raise
+        finally:
+            timer.cancel()
 
     async def read(self, query: Command[T]) -> T:
         """Run a query outside of any transaction of the writer."""
-        return await self._loop.run_in_executor(self._readers, self._read, query)
+        if self._closed:
+            raise StoreUnavailable("the ledger is closed")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await asyncio.wrap_future(self._readers.start(query))
+        except TimeoutError:
+            raise StoreUnavailable("the ledger does not answer") from None
 
     async def close(self) -> None:
-        """Finish what is queued, then close the file."""
+        """Finish what is queued, for as long as a caller would wait, then let go of the rest."""
         self._closed = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._writer.join)
-        self._connection.close()
-        self._readers.shutdown()
-        self._reader.close()
+        for write in await asyncio.to_thread(self._writer.close):
+            self._expire(write)
+        await asyncio.to_thread(self._readers.close)
 
-    def _read(self, query: Command[T]) -> T:
-        try:
-            return query(self._reader)
-        except sqlite3.Error as error:
-            raise StoreUnavailable("the ledger cannot be read") from error
+    def _expire(self, write: Write) -> None:
+        if self._writer.give_up(write) and write.future is not None and not write.future.done():
+            write.future.set_exception(StoreUnavailable("the ledger does not answer"))
 
-    def _write_groups(self) -> None:
-        while group := self._next_group():
-            pending = [write for write in group if not write.future.cancelled()]
-            _commit(self._connection, pending)
-            self._loop.call_soon_threadsafe(_answer, pending)
+    def _forsake(self, write: Write) -> None:
+        """Note that the caller is gone; if the write has just been made, have it undone."""
+        if not self._writer.give_up(write):
+            write.given_up = True
+            if undoing := write.undoing():
+                self._writer.put(undoing)
 
-    def _next_group(self) -> list[_Write]:
-        """Wait for a write, then take all that are there; empty when the store is closed."""
-        first = self._queue.get()
-        group = [] if first is None else [first]
-        while group and len(group) < LARGEST_GROUP:
-            try:
-                write = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if write is None:
-                self._queue.put(None)
-                break
-            group.append(write)
-        return group
+    def _answer_soon(self, writes: list[Write]) -> None:
+        self._loop.call_soon_threadsafe(_answer, writes)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the file: WAL, and a full sync at every commit, since a lost intent is a lost job."""
-    connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        # All of them: each by itself would wait for the same lock, one after the other.
-        for write in group:
-            write.error = _as_refusal(error)
-        return
-    try:
-        _run(connection, group)
-    except Exception as error:  # noqa: BLE001 - each write gets its own answer below
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if len(group) == 1:
-            group[0].error = _as_refusal(error)
-        else:
-            for write in group:
-                _commit(connection, [write])
-
-
-def _run(connection: sqlite3.Connection, group: list[_Write]) -> None:
-    for write in group:
-        try:
-            # A command that runs a second time is answered by its second run alone.
-            write.result, write.error = write.command(connection), None
-        except Refusal as refusal:
-            write.error = refusal
-    connection.execute("COMMIT")
-
-
-def _as_refusal(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
-        refusal = StoreUnavailable("the ledger cannot be written")
-        refusal.__cause__ = error
-        return refusal
-    return error
-
-
-def _answer(group: list[_Write]) -> None:
-    for write in group:
-        if write.future.done():
+def _answer(writes: list[Write]) -> None:
+    for write in writes:
+        if write.future is None:
+            if write.error is not None:
+                # The lease closes what this has left behind.
+                log.error("not undone", error=type(write.error).__name__)
+        elif write.future.done():
             continue
-        if write.error is not None:
+        elif write.error is not None:
             write.future.set_exception(write.error)
         else:
             write.future.set_result(write.result)

@@ -1,7 +1,7 @@
 """Follows jobs to their end: asks the service about every open job, and records what it says.
 
-A job is claimed before it is asked about, so that several processes on one ledger do not ask twice.
-It also closes intents whose process died. What it never does: submit.
+Decides what the service's word means for a job, and for the calls to its account. It also closes
+intents whose process died. What it never does: submit, or give a job up.
 """
 
 from __future__ import annotations
@@ -9,114 +9,246 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
-from typing import Final
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
 
-from ims_gateway.algorithms.results import Progress, progress, storable
+from ims_gateway.algorithms.results import progress, storable
 from ims_gateway.errors import StoreUnavailable
 from ims_gateway.jobs.ledger import Ledger
+from ims_gateway.jobs.pace import MICROSECONDS, Backoff, Budget, Pace
 from ims_gateway.jobs.record import Change, JobRecord
 from ims_gateway.jobs.states import State
+from ims_gateway.upstream.client import UpstreamClient
 from ims_gateway.upstream.errors import JOB_NOT_FOUND, Refused, UpstreamError
-from ims_gateway.upstream.gate import Gates
+from ims_gateway.upstream.gate import Gate, Gates
 
-MICROSECONDS: Final = 1_000_000
+# Polls of one account at once. Half of its calls stay free for those that a caller waits for.
 AT_ONCE: Final = 32
-CLAIM_SECONDS: Final = 60
-# An old job is asked about less often: after a tenth of its age, but at least once a minute.
-SHARE_OF_AGE: Final = 0.1
-LONGEST_PAUSE_SECONDS: Final = 60.0
+QUERY_SECONDS: Final = 10.0
+LAPSED_AT_ONCE: Final = 32
+# A job that the service took a moment ago may not be known everywhere there.
+STRANGE_SECONDS: Final = 60.0
+ORPHANS_SECONDS: Final = 60.0
 
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Account:
+    """What this process knows of one account's polls."""
+
+    client: UpstreamClient
+    budget: Budget
+    backoff: Backoff
+    most: int
+    in_flight: int = 0
 
 
 class Tracker:
     """Polls the open jobs of a ledger. `clock` gives microseconds since the epoch."""
 
     def __init__(
-        self, ledger: Ledger, gates: Gates, clock: Callable[[], int], interval_seconds: float
+        self,
+        ledger: Ledger,
+        gates: Gates,
+        clock: Callable[[], int],
+        *,
+        interval_seconds: float,
+        overdue_seconds: float,
+        spread: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._ledger = ledger
-        self._gates = gates
+        self._poller = str(uuid.uuid4())
         self._clock = clock
-        self._interval_seconds = interval_seconds
+        self._pace = Pace(interval_seconds, overdue_seconds, spread)
+        self._tick_seconds = interval_seconds / 4
+        self._accounts = {name: _account(gates[name], self._pace) for name in gates}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._orphans_time = 0
 
     async def run(self) -> None:
-        """Poll until cancelled. A ledger that cannot be read is tried again."""
-        while True:
-            try:
-                busy = await self.poll_due()
-            except StoreUnavailable as error:
-                log.warning("tracker waits for the ledger", error=error.message)
-                busy = False
-            await asyncio.sleep(0 if busy else self._interval_seconds / 4)
-
-    async def poll_due(self) -> bool:
-        """Ask about jobs that are due, once each; say whether more may be due already."""
-        for record in await self._ledger.close_lapsed(AT_ONCE):
-            log.warning("outcome unknown: its process is gone", job=record.name)
-        due = await self._ledger.claim_due(AT_ONCE, CLAIM_SECONDS * MICROSECONDS)
-        await asyncio.gather(*(self._poll(record) for record in due))
-        return len(due) == AT_ONCE
-
-    async def _poll(self, record: JobRecord) -> None:
-        if record.account not in self._gates:
-            # Not asked again until the claim ends. The other jobs go on.
-            log.error("job of an account that is no more", job=record.name, account=record.account)
-            return
+        """Poll until cancelled, then give back what is claimed. No failure ends it."""
         try:
-            reply = await self._gates[record.account].client.query(record.upstream_job_id)
-        except UpstreamError as error:
-            await self._unanswered(record, error)
-            return
-        await self._advance(record, progress(reply), json.dumps(storable(reply)))
+            while True:
+                try:
+                    await self._start_due()
+                except StoreUnavailable as error:
+                    log.warning("tracker waits for the ledger", error=error.message)
+                except Exception as error:  # noqa: BLE001 - the other jobs have to go on
+                    log.error("tracker round failed", **_fault(error))  # noqa: TRY400 - see _fault
+                await self._rest()
+        finally:
+            await self._stop()
 
-    async def _advance(self, record: JobRecord, said: Progress, reply: str) -> None:
-        state = _state(record, State(said.state))
+    async def poll_due(self) -> int:
+        """Ask about the jobs that are due, once each, and return how many that were."""
+        polls = await self._start_due()
+        await asyncio.gather(*polls)
+        return len(polls)
+
+    async def _rest(self) -> None:
+        """Wait for the next round; with all of an account's polls under way, for one of them."""
+        full = any(account.in_flight >= account.most for account in self._accounts.values())
+        if full:
+            await asyncio.wait(
+                self._polls, timeout=self._tick_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        else:
+            await asyncio.sleep(self._tick_seconds)
+
+    async def _start_due(self) -> list[asyncio.Task[None]]:
+        for record in await self._ledger.close_lapsed(LAPSED_AT_ONCE):
+            log.warning("its process is gone", job=record.name, state=record.state.name)
+        await self._report_orphans()
+        started = []
+        for name in await self._ledger.accounts_due(self._accounts):
+            account = self._accounts[name]
+            if (room := account.most - account.in_flight) > 0:
+                claimed = await self._ledger.claim_due(
+                    account=name, budget=account.budget, most=room, poller=self._poller
+                )
+                started += [self._start(account, record) for record in claimed]
+        return started
+
+    def _start(self, account: _Account, record: JobRecord) -> asyncio.Task[None]:
+        account.in_flight += 1
+        poll = asyncio.create_task(self._poll(account, record))
+        self._polls.add(poll)
+        poll.add_done_callback(self._polls.discard)
+        return poll
+
+    async def _stop(self) -> None:
+        for poll in self._polls:
+            poll.cancel()
+        await asyncio.gather(*self._polls, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._ledger.release_claims(self._poller, self._accounts)
+
+    async def _poll(self, account: _Account, record: JobRecord) -> None:
+        """Ask about one job. Whatever happens to it ends here; at worst its claim lapses."""
+        try:
+            await self._ask(account, record)
+        except StoreUnavailable as error:
+            log.warning("poll not recorded", job=record.name, error=error.message)
+        except Exception as error:  # noqa: BLE001 - the other jobs have to go on
+            log.error("poll failed", job=record.name, **_fault(error))  # noqa: TRY400 - see _fault
+            with suppress(StoreUnavailable):
+                await self._put_off(record, self._pace.longest())
+        finally:
+            account.in_flight -= 1
+
+    async def _ask(self, account: _Account, record: JobRecord) -> None:
+        await self._note_overdue(record)
+        sent = self._clock()
+        try:
+            reply = await account.client.query(
+                record.upstream_job_id, timeout_seconds=QUERY_SECONDS
+            )
+        except UpstreamError as error:
+            await self._unanswered(account, record, error, sent)
+            return
+        account.backoff.succeed()
+        await self._advance(record, reply)
+
+    async def _advance(self, record: JobRecord, reply: Mapping[str, Any]) -> None:
+        said = progress(reply)
+        state = state_after(record.state, State(said.state))
         if state is record.state:
-            await self._ledger.poll_at(record.job_id, self._next_poll(record))
+            await self._put_off(record)
             return
         change = Change(
             state,
             cause="the service says so",
             failure_code=said.failure.code if said.failure else None,
             failure_message=said.failure.message if said.failure else None,
-            reply=reply,
-            next_poll_time=self._next_poll(record),
+            reply=json.dumps(storable(reply)),
+            # What has just moved is likely to move again.
+            next_poll_time=self._clock() + self._pace.pause(),
         )
-        await self._ledger.change(record.job_id, change)
+        await self._ledger.change(record.job_id, change, record.state)
 
-    async def _unanswered(self, record: JobRecord, error: UpstreamError) -> None:
+    async def _unanswered(
+        self, account: _Account, record: JobRecord, error: UpstreamError, sent: int
+    ) -> None:
         if isinstance(error, Refused) and error.code == JOB_NOT_FOUND:
-            gone = State.CANCELLED if record.state is State.CANCELLING else State.FAILED
-            change = Change(
-                gone, cause="unknown to the service", failure_code=JOB_NOT_FOUND, failure_message=""
-            )
-            await self._ledger.change(record.job_id, change)
+            account.backoff.succeed()
+            await self._missing(record)
             return
         log.warning("query failed", job=record.name, error=str(error))
-        await self._ledger.poll_at(record.job_id, self._next_poll(record))
+        until = account.backoff.fail(sent, self._clock(), error.retry_after_seconds or 0.0)
+        if until is not None:
+            await self._ledger.pause_polls(record.account, until)
+        await self._put_off(record)
 
-    def _next_poll(self, record: JobRecord) -> int:
-        now = self._clock()
-        age_seconds = (now - record.create_time) / MICROSECONDS
-        pause = min(LONGEST_PAUSE_SECONDS, max(self._interval_seconds, age_seconds * SHARE_OF_AGE))
-        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, protects nothing
-        return now + round(pause * jitter * MICROSECONDS)
+    async def _missing(self, record: JobRecord) -> None:
+        """Close a job that the service does not know, unless it has only just taken it."""
+        if self._clock() - record.update_time < STRANGE_SECONDS * MICROSECONDS:
+            await self._put_off(record)
+            return
+        gone = State.CANCELLED if record.state is State.CANCELLING else State.FAILED
+        change = Change(
+            gone, cause="unknown to the service", failure_code=JOB_NOT_FOUND, failure_message=""
+        )
+        await self._ledger.change(record.job_id, change, record.state)
+
+    async def _put_off(self, record: JobRecord, pause: int | None = None) -> None:
+        if pause is None:
+            pause = self._pace.pause(self._age_seconds(record))
+        await self._ledger.put_off(record.job_id, self._poller, self._clock() + pause)
+
+    async def _note_overdue(self, record: JobRecord) -> None:
+        limit = round(self._pace.overdue_seconds * MICROSECONDS)
+        if record.overdue_time is not None or not record.overdue(self._clock(), limit):
+            return
+        if await self._ledger.note_overdue(record.job_id):
+            hours = round(self._age_seconds(record) / 3600, 1)
+            log.warning("job overdue", job=record.name, account=record.account, open_hours=hours)
+
+    async def _report_orphans(self) -> None:
+        """Say now and then which jobs nobody can ask about: their account is not configured."""
+        if abs(self._clock() - self._orphans_time) < ORPHANS_SECONDS * MICROSECONDS:
+            return
+        self._orphans_time = self._clock()
+        for account, jobs in (await self._ledger.backlog()).items():
+            if account not in self._accounts:
+                log.error("jobs of an account that is no more", account=account, jobs=jobs)
+
+    def _age_seconds(self, record: JobRecord) -> float:
+        return (self._clock() - record.create_time) / MICROSECONDS
 
 
-def _state(record: JobRecord, said: State) -> State:
+def state_after(present: State, said: State) -> State:
     """Return the state that follows from what the service says.
 
     The status after a cancellation is not documented; whatever ends such a job without success is
     taken for its cancellation.
     """
-    if record.state is State.CANCELLING:
+    if present is State.CANCELLING:
         if said is State.FAILED:
             return State.CANCELLED
         return said if said is State.SUCCEEDED else State.CANCELLING
-    if record.state is State.RUNNING and said is State.QUEUED:
+    if present is State.RUNNING and said is State.QUEUED:
         return State.RUNNING
     return said
+
+
+def _account(gate: Gate, pace: Pace) -> _Account:
+    return _Account(
+        client=gate.client,
+        budget=Budget(gate.account.polls_per_second),
+        backoff=Backoff(pace.interval_seconds, pace.spread),
+        most=max(1, min(AT_ONCE, gate.account.max_in_flight // 2)),
+    )
+
+
+def _fault(error: Exception) -> dict[str, str]:
+    """Return which error it was and where; its text may quote what the service said of a job."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return {"error": type(error).__name__, "at": f"{Path(place.filename).name}:{place.lineno}"}

@@ -23,8 +23,14 @@ class Authorization:
         """Return the tenant for which the caller acts: its own.
 
         `parent` is tenants/{tenant} or empty. Raises PolicyDenied for every other tenant, whether
-        it exists or not.
+        it exists or not, and for an operator, who belongs to none.
         """
+        if principal.operator:
+            raise PolicyDenied(
+                f"{principal.name} is an operator and acts for no tenant",
+                dimension=Dimension.SUBJECT.name,
+                decision_id=decision_id,
+            )
         tenant = self._directory.tenant(principal.tenant)
         if tenant is None:
             raise NotAuthenticated
@@ -35,6 +41,15 @@ class Authorization:
                 decision_id=decision_id,
             )
         return tenant
+
+    def operator(self, principal: Principal, decision_id: str) -> None:
+        """Raise PolicyDenied for every caller that is not an operator of the platform."""
+        if not principal.operator:
+            raise PolicyDenied(
+                f"{principal.name} is not an operator of the platform",
+                dimension=Dimension.SUBJECT.name,
+                decision_id=decision_id,
+            )
 
     def submit(self, principal: Principal, tenant: Tenant, job: job_pb2.Job) -> Decision:
         """Decide about a job and every object it reads or writes."""

@@ -43,6 +43,7 @@ def write(
         "region": "cn-shanghai",
         "endpoint": emulator.https_endpoint,
         "ca_file": str(emulator.ca_file),
+        "polls_per_second": 100,
     }
     _write_yaml(folder / "accounts.yaml", {"accounts": [account]})
     for name, daily in (("acme", 100_000), ("globex", 1)):
@@ -52,7 +53,7 @@ def write(
     settings = Settings(
         config_dir=folder,
         key_pepper=SecretStr(pepper),
-        database_path=folder / "ledger.db",
+        database_url=SecretStr(f"sqlite:///{folder.absolute() / 'ledger.db'}"),
         listen=listen,
         metrics_listen=metrics_listen,
         decision_log=str(folder / "decisions.jsonl"),

@@ -51,6 +51,8 @@ class Call:
     span: Span
     context: Context
     principal: Principal | None = None
+    # The caller's number, where the call is one item of a stream.
+    index: int | None = None
     algorithm: str = ""
     job: str = ""
     decision: Decision | None = None
@@ -141,6 +143,8 @@ class Call:
             # A submit goes on after its caller has hung up, and so do its steps.
             "steps": [*self.steps],
         }
+        if self.index is not None:
+            line["index"] = self.index
         if self.paths:
             line["violations"] = self.paths
         if self.decision is not None:

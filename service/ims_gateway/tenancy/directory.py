@@ -1,4 +1,4 @@
-"""All tenants that are in force, found by name or by the hash of a key.
+"""All tenants and operators that are in force, found by name or by the hash of a key.
 
 A directory is built whole from the files and never changes afterwards.
 """
@@ -19,7 +19,8 @@ from ims_gateway.tenancy.files import (
     CountFile,
     GrantFile,
     GrantsFile,
-    PrincipalFile,
+    KeyFile,
+    OperatorsFile,
     RateFile,
     TenantFile,
     fault_at,
@@ -29,11 +30,17 @@ from ims_gateway.tenancy.tenant import KeyEntry, Tenant
 
 
 class Directory:
-    """Tenants, their policies and the upstream accounts."""
+    """Tenants, their policies, the upstream accounts, and the keys of operators."""
 
-    def __init__(self, tenants: dict[str, Tenant], accounts: dict[str, AccountFile]) -> None:
+    def __init__(
+        self,
+        tenants: dict[str, Tenant],
+        accounts: dict[str, AccountFile],
+        operators: tuple[KeyEntry, ...] = (),
+    ) -> None:
         self._tenants = tenants
-        self._keys = {key.hash: key for tenant in tenants.values() for key in tenant.keys}
+        keys = (key for tenant in tenants.values() for key in tenant.keys)
+        self._keys = {key.hash: key for key in (*keys, *operators)}
         self._policies: dict[str, TenantPolicy] = {}
         self.accounts = accounts
 
@@ -86,12 +93,13 @@ def load(folder: Path) -> Directory:
             faults += error.faults
         except PolicyError as error:
             faults.append(f"{path.name}: {error}")
-    faults += _keys_held_twice(tenants)
+    operators = _operators(folder / "operators.yaml", faults)
+    faults += _keys_held_twice(tenants, operators)
     if not tenants and not faults:
         faults.append(f"{folder.name}/tenants: no tenant")
     if faults:
         raise ConfigurationError(faults)
-    return Directory(tenants, accounts)
+    return Directory(tenants, accounts, operators)
 
 
 def _accounts(path: Path, faults: list[str]) -> dict[str, AccountFile]:
@@ -113,6 +121,22 @@ def _shared_grants(path: Path, faults: list[str]) -> tuple[tuple[Grant, ...], st
         return (), ""
 
 
+def _operators(path: Path, faults: list[str]) -> tuple[KeyEntry, ...]:
+    """Return the keys of the operators, none where there is no file."""
+    if not path.exists():
+        return ()
+    try:
+        file = read(path, OperatorsFile)
+    except ConfigurationError as error:
+        faults += error.faults
+        return ()
+    return tuple(
+        entry
+        for operator in file.operators
+        for entry in _keys(Principal(f"key/{operator.name}", "", operator=True), operator.keys)
+    )
+
+
 def _tenant(
     path: Path, accounts: dict[str, AccountFile], shared: tuple[tuple[Grant, ...], str]
 ) -> Tenant:
@@ -131,17 +155,22 @@ def _tenant(
         account=file.account,
         region=accounts[file.account].region,
         default_output=file.default_output or "",
-        keys=tuple(entry for principal in file.principals for entry in _keys(file.name, principal)),
+        keys=tuple(
+            entry
+            for found in file.principals
+            for entry in _keys(
+                Principal(f"key/{found.name}", file.name, tuple(found.roles)), found.keys
+            )
+        ),
         grants=(*_grants(path, file.grants), *grants),
         limits=tuple(_limit(limit, file.time_zone) for limit in file.limits),
     )
 
 
-def _keys(tenant: str, file: PrincipalFile) -> list[KeyEntry]:
-    principal = Principal(name=f"key/{file.name}", tenant=tenant, roles=tuple(file.roles))
+def _keys(principal: Principal, keys: list[KeyFile]) -> list[KeyEntry]:
     return [
         KeyEntry(key.id, key.hash, principal, expires=key.expires, disabled=key.disabled)
-        for key in file.keys
+        for key in keys
     ]
 
 
@@ -170,16 +199,15 @@ def _limit(file: RateFile | CountFile, time_zone: str) -> Limit:
     return CountLimit(file.id, max=file.max, time_zone=time_zone)
 
 
-def _keys_held_twice(tenants: dict[str, Tenant]) -> list[str]:
+def _keys_held_twice(tenants: dict[str, Tenant], operators: tuple[KeyEntry, ...]) -> list[str]:
+    keys = [(f"{tenant.name}.yaml", key) for tenant in tenants.values() for key in tenant.keys]
+    keys += [("operators.yaml", key) for key in operators]
     owners: dict[str, str] = {}
     faults = []
-    for tenant in tenants.values():
-        for key in tenant.keys:
-            if key.hash in owners:
-                faults.append(
-                    f"{tenant.name}.yaml: key {key.key_id} also stands in {owners[key.hash]}"
-                )
-            owners[key.hash] = f"{tenant.name}.yaml"
+    for file, key in keys:
+        if key.hash in owners:
+            faults.append(f"{file}: key {key.key_id} also stands in {owners[key.hash]}")
+        owners[key.hash] = file
     return faults
 
 

@@ -2,6 +2,7 @@
 
     accounts.yaml        upstream accounts
     grants.yaml          grants that hold for every tenant (optional)
+    operators.yaml       operators of the platform (optional)
     tenants/<name>.yaml  one tenant each
 
 What it decides: whether a file is well formed. It knows no environment and keeps no state.
@@ -54,12 +55,12 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        keys: set[str] = set()
+        keys: list[Any] = []
         for key, _ in node.value:
             # YAML keeps the last one and says nothing: a second `grants` would undo the first.
             if key.value in keys:
                 raise ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
-            keys.add(key.value)
+            keys.append(key.value)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
@@ -207,6 +208,7 @@ class AccountFile(_File):
     scheme: Literal["https", "http"] = "https"
     ca_file: Path | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
+    polls_per_second: Annotated[float, Field(gt=0, le=1_000)] = 10.0
     resend_unknown: bool = False
     credentials: CredentialsFile = CredentialsFile()
 
@@ -226,6 +228,25 @@ class GrantsFile(_File):
     """The platform's grants."""
 
     grants: list[GrantFile] = []
+
+
+class OperatorFile(_File):
+    """One operator of the platform: keys and nothing else, since no policy is asked about it."""
+
+    name: Name
+    keys: Annotated[list[KeyFile], Field(min_length=1)]
+
+
+class OperatorsFile(_File):
+    """The operators of the platform."""
+
+    operators: Annotated[list[OperatorFile], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> OperatorsFile:
+        _unique("operator", [operator.name for operator in self.operators])
+        _unique("key", [key.id for operator in self.operators for key in operator.keys])
+        return self
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -26,7 +26,8 @@ class Account:
     endpoint: host or host:port; by default the region's public one. It stays a setting because
     the official SDK's own list disagrees with the documentation (wire facts).
     ca_file: PEM; the only authorities to trust, instead of the public ones.
-    max_in_flight: calls and so connections at once. connect_timeout_seconds: for a free
+    max_in_flight: calls and so connections at once. polls_per_second: how often the service is
+    asked about jobs, all of them together. connect_timeout_seconds: for a free
     connection, TCP and TLS together. read_timeout_seconds: for the answer. It is long, because
     a submit that it cuts off holds quota until somebody finds out what became of the job.
     resend_unknown: whether the same signed bytes follow an unclear answer to a submit, once. Off
@@ -41,6 +42,7 @@ class Account:
     scheme: Literal["https", "http"] = "https"
     ca_file: Path | None = None
     max_in_flight: int = 64
+    polls_per_second: float = 10.0
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 30.0
     resend_unknown: bool = False
@@ -55,6 +57,7 @@ class Account:
             (self.scheme not in ("https", "http"), "scheme must be https or http"),
             (self.ca_file and self.scheme == "http", "ca_file makes no sense with http"),
             (self.max_in_flight < 1, "max_in_flight must be at least 1"),
+            (self.polls_per_second <= 0, "polls_per_second must be positive"),
             (self.connect_timeout_seconds <= 0, "connect_timeout_seconds must be positive"),
             (self.read_timeout_seconds <= 0, "read_timeout_seconds must be positive"),
         ):

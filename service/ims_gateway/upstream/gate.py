@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,6 +80,9 @@ class Gates:
             for name, account in accounts.items()
         }
         self._stack = AsyncExitStack()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._gates)
 
     def __contains__(self, account: str) -> bool:
         return account in self._gates

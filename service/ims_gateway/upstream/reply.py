@@ -76,8 +76,8 @@ def read_object(reply: Reply) -> dict[str, Any]:
 
 def read_submit(reply: Reply) -> SubmitReply:
     """Return the job that the answer names. Raises UpstreamError."""
-    job_id = (reply.body or {}).get("JobId")
-    if not (isinstance(job_id, str) and job_id):
+    job_id = bounded_name((reply.body or {}).get("JobId"))
+    if job_id is None:
         read_object(reply)
         raise _unknown(reply, "the answer names no job")
     if not _is_success(reply.http_status):

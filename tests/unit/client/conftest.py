@@ -72,14 +72,12 @@ class Gateway:
                 setattr(servicer, method.name, self._handler(method))
             getattr(module, f"add_{name}Servicer_to_server")(servicer, self._server)
 
-    def start(
-        self, credentials: grpc.ServerCredentials | None, address: str = "127.0.0.1:0"
-    ) -> None:
-        """Listen."""
+    def start(self, credentials: grpc.ServerCredentials | None) -> None:
+        """Listen, behind TLS where there are credentials."""
         if credentials:
-            port = self._server.add_secure_port(address, credentials)
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
         else:
-            port = self._server.add_insecure_port(address)
+            port = self._server.add_insecure_port("127.0.0.1:0")
         self.target = f"127.0.0.1:{port}"
         self._server.start()
 

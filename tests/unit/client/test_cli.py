@@ -651,15 +651,15 @@ def test_the_key_comes_from_file_or_environment(imsctl, gateway, tmp_path, monke
     assert sent == ["Bearer imsk_from_file", f"Bearer {KEY}", None]
 
 
-@pytest.mark.parametrize("contents", ["", "two words", "line\nline"])
+@pytest.mark.parametrize("contents", [b"", b"two words", b"line\nline", b"imsk_\xc3\xbc", b"\xff"])
 def test_a_file_without_one_key_is_a_usage_error(imsctl, gateway, tmp_path, contents):
     """Nothing of the file's contents is shown."""
     file = tmp_path / "key"
-    file.write_text(contents)
+    file.write_bytes(contents)
     result = imsctl("whoami", "--api-key-file", str(file))
     assert result.exit_code == 2
     assert gateway.calls == []
-    assert not contents or contents not in result.stderr
+    assert not contents or contents not in result.stderr_bytes
 
 
 def test_a_key_that_no_header_can_hold_is_a_usage_error(imsctl, gateway, monkeypatch):

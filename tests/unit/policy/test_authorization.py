@@ -96,7 +96,11 @@ def test_every_object_of_a_job_is_asked_about(authorization):
 @pytest.mark.parametrize(
     ("job", "dimension", "message"),
     [
-        (matting(read="oss://other/a.mp4"), Dimension.READ, "key/farm may not read oss://other/a.mp4"),
+        (
+            matting(read="oss://other/a.mp4"),
+            Dimension.READ,
+            "key/farm may not read oss://other/a.mp4",
+        ),
         (
             matting(background="http://other.oss-cn-shanghai.aliyuncs.com/b.png"),
             Dimension.READ,
@@ -157,7 +161,7 @@ def test_calls_after_the_submit_need_a_grant_for_the_action(
     assert decision.allowed == (dimension is None)
 
 
-def test_a_tenant_s_policy_does_not_reach_into_another(authorization):
+def test_a_tenant_s_policy_does_not_reach_into_another():
     """The same principal's name in two tenants is two principals."""
     other = tenant("globex", grants=(Grant("r", "key/nobody", ("get",)),))
     directory = Directory({"acme": tenant(), "globex": other}, {})

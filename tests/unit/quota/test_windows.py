@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ims_gateway.quota.windows import MICROSECONDS, day_of
@@ -59,6 +59,7 @@ def test_a_day_has_exact_bounds(zone, day, first, hours):
     assert day_of(end, zone).start == end
 
 
+@settings(deadline=None)
 @given(MOMENTS, st.sampled_from(sorted(available_timezones())))
 def test_days_follow_each_other_without_gap_or_overlap(moment, zone):
     """Every moment lies in the day that a clock on the wall shows, in every zone."""

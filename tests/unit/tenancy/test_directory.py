@@ -61,9 +61,7 @@ def test_tenants_are_found_by_name_and_by_key(folder):
     assert directory.tenant("acme").region == "cn-shanghai"
     assert directory.tenant("globex").region == "cn-beijing"
     assert directory.tenant("nobody") is None
-    assert directory.key(HASHES["globex"]).principal == Principal(
-        "key/farm", "globex", ("editor",)
-    )
+    assert directory.key(HASHES["globex"]).principal == Principal("key/farm", "globex", ("editor",))
     assert directory.key("0" * 64) is None
     assert sorted(directory.accounts) == ["main", "north"]
 

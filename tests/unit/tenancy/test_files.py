@@ -73,7 +73,9 @@ def test_a_good_file_is_read(tmp_path):
 
 def test_the_smallest_files_are_read(tmp_path):
     """Most members may be left out."""
-    small = "name: a\naccount: b\nprincipals: [{name: c}]\ngrants: [{subject: key/c, actions: [get]}]"
+    small = (
+        "name: a\naccount: b\nprincipals: [{name: c}]\ngrants: [{subject: key/c, actions: [get]}]"
+    )
 
     assert accepted(tmp_path, small).limits == []
     assert accepted(tmp_path, ACCOUNTS, AccountsFile).accounts[0].max_in_flight == 64
@@ -104,7 +106,7 @@ FAULTS = {
     "line end in a pattern": ('["oss://acme-in/*"]', '["a\\nb"]', "15: grants[0].read[0]:"),
     "no list of patterns": ('["oss://acme-in/*"]', "'*'", "15: grants[0].read:"),
     "effect": ('    read: ["oss', '    effect: Deny\n    read: ["oss', "15: grants[0].effect:"),
-    "priority out of order": ("[1, 5]", "[5, 1]", "18: grants[0].ceilings:"),
+    "priority out of order": ("[1, 5]", "[5, 1]", "17: grants[0].ceilings:"),
     "priority out of range": ("[1, 5]", "[1, 11]", "18: grants[0].ceilings.priority[1]:"),
     "half a range": ("[1, 5]", "[1]", "18: grants[0].ceilings.priority[1]:"),
     "more than a range": ("[1, 5]", "[1, 2, 3]", "18: grants[0].ceilings.priority:"),
@@ -171,7 +173,10 @@ def test_no_fault_shows_a_value(tmp_path, old, new):
     ("text", "where"),
     [
         (changed("limits:", "grants: []\nlimits:"), "19: grants stands twice"),
-        (changed("    roles: [editor]", "    roles: [editor]\n    roles: []"), "8: roles stands twice"),
+        (
+            changed("    roles: [editor]", "    roles: [editor]\n    roles: []"),
+            "8: roles stands twice",
+        ),
         (changed("burst: 20}", "burst: 20, burst: 1}"), "20: burst stands twice"),
     ],
 )
@@ -182,7 +187,7 @@ def test_a_member_that_stands_twice_is_a_fault(tmp_path, text, where):
 
 def test_a_key_id_stands_once_in_a_tenant(tmp_path):
     """A key that is taken back by its id is the one that was meant."""
-    second = f"  - name: desk\n    keys: [{{id: k1a2b3c4, hash: {'1' * 64}}}]\ngrants:\n"
+    second = f"  - name: desk\n    keys: [{{id: k1a2b3c4, hash: {'a' * 64}}}]\ngrants:\n"
 
     assert "key defined twice: k1a2b3c4" in faults(tmp_path, changed("grants:\n", second))[0]
 

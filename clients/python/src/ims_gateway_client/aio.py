@@ -5,7 +5,7 @@ promise is written there.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,10 +14,12 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
+from ims_gateway_client.batch import Batch, Outcome
 from ims_gateway_client.channel import DEFAULT_TARGET, Endpoint, TlsOptions, open_aio_channel
 from ims_gateway_client.credentials import AsyncToken, Credential
 from ims_gateway_client.error_details import error_of
-from ims_gateway_client.errors import Unavailable
+from ims_gateway_client.errors import GatewayError, Unavailable
+from ims_gateway_client.feeding import AsyncFeed
 from ims_gateway_client.retries import Attempts
 from ims_gateway_client.submits import submit_request, validate_request
 from ims_gateway_client.watching import Watch, is_settled
@@ -36,6 +38,8 @@ from imsgateway.v1.job_service_pb2 import (
     ListJobsRequest,
     SubmitJobRequest,
     SubmitJobResponse,
+    SubmitJobsRequest,
+    SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
 from imsgateway.v1.quota_service_pb2_grpc import QuotaServiceStub
@@ -77,6 +81,37 @@ class AsyncClient:
         """Submit a job and return it as the gateway recorded it."""
         request = submit_request(job, request_id=request_id, parent=parent)
         return (await self._submit(request, timeout_seconds)).job
+
+    async def submit_many(
+        self,
+        jobs: Iterable[Job | SubmitJobRequest] | AsyncIterable[Job | SubmitJobRequest],
+        *,
+        parent: str = "",
+        timeout_seconds: float | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """Submit many jobs over one stream; yield what came of each, as they come.
+
+        jobs may be asynchronous too. Leave it early through contextlib.aclosing, as any
+        asynchronous generator.
+        """
+        batch = Batch(parent, timeout_seconds)
+        async with aclosing(AsyncFeed(batch, jobs)) as feed:
+            try:
+                while not batch.ended:
+                    broken = None
+                    try:
+                        async with aclosing(self._exchange(feed.open(), batch)) as responses:
+                            async for response in responses:
+                                if outcome := feed.settle(response):
+                                    yield outcome
+                    except Unavailable as error:
+                        broken = error
+                    await asyncio.sleep(batch.pause_after(broken))
+            except GatewayError as error:
+                for outcome in await feed.give_up(error):
+                    yield outcome
+                raise
+            await feed.finish()
 
     async def validate(
         self,
@@ -182,6 +217,35 @@ class AsyncClient:
             return await method(request, timeout=timeout)
         except grpc.RpcError as failed:
             raise error_of(failed, request, self._endpoint.target) from failed
+
+    async def _exchange(
+        self, requests: AsyncIterator[SubmitJobsRequest], batch: Batch
+    ) -> AsyncGenerator[SubmitJobsResponse, None]:
+        stream = self.jobs.SubmitJobs(requests, timeout=batch.remaining_seconds())
+        try:
+            async for response in stream:
+                yield response
+        except grpc.RpcError as failed:
+            error = error_of(failed, SubmitJobsRequest(), self._endpoint.target)
+            if error.code is grpc.StatusCode.INTERNAL and not error.reason:
+                error = await self._why_it_broke(batch)
+            raise error from failed
+        finally:
+            stream.cancel()
+
+    async def _why_it_broke(self, batch: Batch) -> GatewayError:
+        """Return what an INTERNAL stands for that the gateway did not say.
+
+        grpc.aio puts one in the place of the true status when a write fails as the stream ends. A
+        stream without writes tells whether there is more to it than a broken connection.
+        """
+        remaining = batch.remaining_seconds()
+        timeout = self._timeout_seconds if remaining is None else remaining
+        try:
+            await self.jobs.SubmitJobs(iter(()), timeout=timeout).read()
+        except grpc.RpcError as failed:
+            return error_of(failed, SubmitJobsRequest(), self._endpoint.target)
+        return Unavailable("the stream broke", code=grpc.StatusCode.UNAVAILABLE)
 
     async def _stream(self, watch: Watch) -> AsyncGenerator[Job, None]:
         stream = self.jobs.WatchJob(watch.request, timeout=watch.remaining_seconds())

@@ -4,7 +4,7 @@ Decides nothing: this and its twin for asyncio, aio.py, ask the same modules.
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,10 +12,12 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from ims_gateway_client.batch import Batch, Outcome
 from ims_gateway_client.channel import DEFAULT_TARGET, Endpoint, TlsOptions, open_channel
 from ims_gateway_client.credentials import Credential, Token
 from ims_gateway_client.error_details import error_of
-from ims_gateway_client.errors import Unavailable
+from ims_gateway_client.errors import GatewayError, Unavailable
+from ims_gateway_client.feeding import Feed
 from ims_gateway_client.retries import Attempts
 from ims_gateway_client.submits import submit_request, validate_request
 from ims_gateway_client.watching import Watch, is_settled
@@ -34,6 +36,8 @@ from imsgateway.v1.job_service_pb2 import (
     ListJobsRequest,
     SubmitJobRequest,
     SubmitJobResponse,
+    SubmitJobsRequest,
+    SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
 from imsgateway.v1.quota_service_pb2_grpc import QuotaServiceStub
@@ -86,6 +90,41 @@ class Client:
         """
         request = submit_request(job, request_id=request_id, parent=parent)
         return self._submit(request, timeout_seconds).job
+
+    def submit_many(
+        self,
+        jobs: Iterable[Job | SubmitJobRequest],
+        *,
+        parent: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """Submit many jobs over one stream; yield what came of each, as they come.
+
+        jobs: read in a thread of their own, up to 256 ahead of the replies. A SubmitJobRequest may
+        stand for a job, to give it a request_id of your own. Yields the position among jobs with
+        the job as the gateway recorded it, or with the error that was its answer: one job's error
+        ends nothing. A job that met an unavailable service is repeated as by submit. A stream that
+        breaks is opened anew for most of a minute, and what has no reply is sent again with the
+        same request_ids. When that fails for good, what has no reply is yielded with the error and
+        its request_id; then the error is raised. timeout_seconds: for all of it; default: no limit.
+        Closing the generator ends the call, and jobs that were taken go on.
+        """
+        batch = Batch(parent, timeout_seconds)
+        with closing(Feed(batch, jobs)) as feed:
+            try:
+                while not batch.ended:
+                    broken = None
+                    try:
+                        for response in self._exchange(feed.open(), batch):
+                            if outcome := feed.settle(response):
+                                yield outcome
+                    except Unavailable as error:
+                        broken = error
+                    time.sleep(batch.pause_after(broken))
+            except GatewayError as error:
+                yield from feed.give_up(error)
+                raise
+            feed.finish()
 
     def validate(
         self,
@@ -197,6 +236,17 @@ class Client:
             return method(request, timeout=timeout)
         except grpc.RpcError as failed:
             raise error_of(failed, request, self._endpoint.target) from failed
+
+    def _exchange(
+        self, requests: Iterator[SubmitJobsRequest], batch: Batch
+    ) -> Iterator[SubmitJobsResponse]:
+        stream = self.jobs.SubmitJobs(requests, timeout=batch.remaining_seconds())
+        try:
+            yield from stream
+        except grpc.RpcError as failed:
+            raise error_of(failed, SubmitJobsRequest(), self._endpoint.target) from failed
+        finally:
+            stream.cancel()
 
     def _stream(self, watch: Watch) -> Iterator[Job]:
         stream = self.jobs.WatchJob(watch.request, timeout=watch.remaining_seconds())

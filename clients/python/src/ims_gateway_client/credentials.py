@@ -29,7 +29,7 @@ class Credential:
     def __init__(self, api_key: str | None = None, token: AsyncToken | None = None) -> None:
         if api_key is not None and token is not None:
             raise ValueError("give api_key or token, not both")
-        self._api_key = None if api_key is None else _checked(api_key, "api_key")
+        self._api_key = None if api_key is None else check_bearer(api_key, "api_key")
         self._token = token
 
     @property
@@ -48,11 +48,11 @@ class Credential:
 
 
 def _header(secret: object) -> tuple[str, str]:
-    return ("authorization", f"Bearer {_checked(secret, 'token')}")
+    return ("authorization", f"Bearer {check_bearer(secret, 'token')}")
 
 
-def _checked(secret: object, what: str) -> str:
-    """Return the secret; raise ValueError, without showing it, where a header cannot hold it."""
+def check_bearer(secret: object, what: str) -> str:
+    """Return the secret; raise ValueError, which does not show it, where no header can hold it."""
     if not isinstance(secret, str) or not _BEARER.fullmatch(secret):
         raise ValueError(f"{what} must be a text of letters, digits and ._~+/- without spaces")
     return secret

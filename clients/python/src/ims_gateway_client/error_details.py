@@ -55,6 +55,9 @@ KIND_OF_CODE: Final[Mapping[grpc.StatusCode, type[GatewayError]]] = {
 }
 
 
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
 def error_of(failed: grpc.RpcError, request: Message, target: str) -> GatewayError:
     """Return the error that a failed call stands for.
 
@@ -73,6 +76,20 @@ def error_of(failed: grpc.RpcError, request: Message, target: str) -> GatewayErr
         request_id=getattr(request, "request_id", ""),
         **facts,
     )
+
+
+def error_of_status(status: status_pb2.Status, request: Message) -> GatewayError:
+    """Return the error of one item of a stream, whose status is part of a reply.
+
+    request: what was sent; its request_id identifies the item.
+    """
+    facts = _read_all(status.details)
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    kind = KIND_OF_REASON.get(facts.get("reason", "")) or KIND_OF_CODE.get(
+        code, errors.GatewayFault
+    )
+    request_id = getattr(request, "request_id", "")
+    return kind(status.message or code.name, code=code, request_id=request_id, **facts)
 
 
 def _message_of(failed: grpc.RpcError, target: str, *, answered: bool) -> str:

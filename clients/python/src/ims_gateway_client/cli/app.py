@@ -109,7 +109,10 @@ def configure(
         float, typer.Option(metavar="SECONDS", min=0.001, help="for one call with its retries")
     ] = 30.0,
     version: Annotated[  # noqa: ARG001 - its callback does the work
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="show the version and exit"
+        ),
     ] = False,
 ) -> None:
     """Submit media jobs to IMS Gateway and follow them.

@@ -17,6 +17,7 @@ from ims_gateway_client.channel import TlsOptions
 from ims_gateway_client.cli import exits
 from ims_gateway_client.cli.failures import report
 from ims_gateway_client.client import Client
+from ims_gateway_client.credentials import check_bearer
 from ims_gateway_client.errors import GatewayError
 
 API_KEY_VARIABLE: Final = "IMSCTL_API_KEY"
@@ -65,9 +66,8 @@ class Session:
 
 def _read_secret(file: Path) -> str:
     try:
-        secret = file.read_text().strip()
-    except (OSError, UnicodeError) as error:
-        raise typer.BadParameter(f"cannot read {file}: {error}") from None
-    if not secret or len(secret.split()) > 1:
-        raise typer.BadParameter(f"{file} does not hold one API key or token")
-    return secret
+        return check_bearer(file.read_text("utf-8").strip(), f"the key or token in {file}")
+    except UnicodeError:  # its text would show the bytes that it could not read
+        raise typer.BadParameter(f"{file} is no text") from None
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None

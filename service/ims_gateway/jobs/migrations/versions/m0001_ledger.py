@@ -1,4 +1,4 @@
-"""The ledger: jobs, their transitions, holds, counters and rates."""
+"""The ledger: jobs, their labels, transitions and holds, and what limits are held against."""
 
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("dispatch_time", sa.BigInteger(), nullable=True),
         sa.Column("next_poll_time", sa.BigInteger(), nullable=True),
-        sa.Column("upstream_job_id", sa.String(length=128), server_default="", nullable=False),
-        sa.Column("upstream_request_id", sa.String(length=128), server_default="", nullable=False),
-        sa.Column("failure_code", sa.String(length=128), server_default="", nullable=False),
+        sa.Column("poller", sa.String(length=36), nullable=True),
+        sa.Column("overdue_time", sa.BigInteger(), nullable=True),
+        sa.Column("upstream_job_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("upstream_request_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("failure_code", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_message", sa.Text(), server_default="", nullable=False),
         sa.Column("reply", sa.Text(), server_default="", nullable=False),
         sa.Column("decision_id", sa.String(length=64), nullable=False),
@@ -58,10 +60,18 @@ def upgrade() -> None:
     op.create_index(
         "jobs_due",
         "jobs",
-        ["next_poll_time"],
+        ["account", "next_poll_time"],
         unique=False,
         sqlite_where=sa.text("next_poll_time IS NOT NULL"),
         postgresql_where=sa.text("next_poll_time IS NOT NULL"),
+    )
+    op.create_index(
+        "jobs_ended",
+        "jobs",
+        ["end_time"],
+        unique=False,
+        sqlite_where=sa.text("end_time IS NOT NULL"),
+        postgresql_where=sa.text("end_time IS NOT NULL"),
     )
     op.create_index(
         "jobs_leased",
@@ -85,12 +95,50 @@ def upgrade() -> None:
         sqlite_where=sa.text("state != 8"),
         postgresql_where=sa.text("state != 8"),
     )
+    op.create_index(
+        "jobs_upstream",
+        "jobs",
+        ["upstream_job_id"],
+        unique=False,
+        sqlite_where=sa.text("upstream_job_id != ''"),
+        postgresql_where=sa.text("upstream_job_id != ''"),
+    )
+    op.create_table(
+        "labels",
+        sa.Column("job_id", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=63), nullable=False),
+        sa.Column("value", sa.String(length=63), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "key"),
+    )
+    op.create_index(
+        "labels_newest",
+        "labels",
+        ["tenant", "key", "value", "create_time", "job_id"],
+        unique=False,
+    )
+    op.create_table(
+        "poll_budgets",
+        sa.Column("account", sa.String(length=63), nullable=False),
+        sa.Column("tat", sa.BigInteger(), nullable=False),
+        sa.Column("paused_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
     op.create_table(
         "rates",
         sa.Column("tenant", sa.String(length=63), nullable=False),
         sa.Column("limit_id", sa.String(length=63), nullable=False),
         sa.Column("tat", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "limit_id"),
+    )
+    op.create_table(
+        "totals",
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("limit_id", sa.String(length=63), nullable=False),
+        sa.Column("period", sa.String(length=32), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "limit_id", "period"),
     )
     op.create_table(
         "transitions",

@@ -1,0 +1,45 @@
+"""Deletes jobs that ended long ago. What they used of a limit is kept.
+
+Decides what belongs to a job. One whose outcome is not known has not ended and is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ims_gateway.jobs import rows
+from ims_gateway.jobs.database import Connection
+from ims_gateway.jobs.states import TERMINAL
+
+# What another process deletes at the same time is not returned here, so each job is folded once.
+DELETE_ENDED: Final = f"""
+DELETE FROM jobs WHERE job_id IN (
+    SELECT job_id FROM jobs WHERE end_time <= :before ORDER BY end_time LIMIT :count)
+AND state IN ({", ".join(str(int(state)) for state in sorted(TERMINAL))})
+RETURNING job_id
+"""  # noqa: S608 - of the numbers of states
+FOLD: Final = """
+INSERT INTO totals (tenant, limit_id, period, used)
+SELECT tenant, limit_id, period, SUM(amount) FROM holds
+WHERE job_id IN ({}) AND state <> 'released' GROUP BY tenant, limit_id, period
+ON CONFLICT (tenant, limit_id, period) DO UPDATE SET used = totals.used + excluded.used
+"""
+DELETE_ROWS: Final = (
+    "DELETE FROM holds WHERE job_id IN ({})",
+    "DELETE FROM transitions WHERE job_id IN ({})",
+    "DELETE FROM labels WHERE job_id IN ({})",
+)
+
+
+def purge_ended(db: Connection, before: int, count: int) -> int:
+    """Delete the jobs that ended longest ago, at `before` or earlier, with all that is about them.
+
+    The sum of `totals` and of the holds that were not released stays what the counters say.
+    """
+    ended = db.execute(DELETE_ENDED, {"before": before, "count": count}).fetchall()
+    names, values = rows.listed("job", [row["job_id"] for row in ended])
+    if ended:
+        db.execute(FOLD.format(names), values)
+        for statement in DELETE_ROWS:
+            db.execute(statement.format(names), values)
+    return len(ended)

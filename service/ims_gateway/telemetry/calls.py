@@ -1,0 +1,110 @@
+"""Opens a Call for every RPC and for every item of a stream, and records how each ended.
+
+Decides what a call is remembered by: its decision record, its duration, and for a fault of the
+gateway its log line. What it never does: answer a caller.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Final
+
+import structlog
+from google.rpc import code_pb2
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram
+from opentelemetry.trace import SpanKind, Tracer
+
+from ims_gateway.errors import Fault, InvalidRequest, NotImplementedYet, Refusal, reason_name
+from ims_gateway.telemetry import conventions
+from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.decisions import DecisionLog
+
+ITEM: Final = "item"
+# A caller can break as many rules as fit into a message; a record stays a line.
+SHOWN_PATHS: Final = 32
+
+log = structlog.get_logger()
+
+
+class Calls:
+    """Every call of the process, from its opening to its record."""
+
+    def __init__(self, tracer: Tracer, decisions: DecisionLog, durations: Histogram) -> None:
+        self._tracer = tracer
+        self._decisions = decisions
+        self._durations = durations
+
+    def open(self, method: str, parent: Context, seconds_left: float | None) -> Call:
+        """Open the call of one RPC, such as "imsgateway.v1.JobService/SubmitJob".
+
+        `seconds_left` is how long its caller waits; None for ever.
+        """
+        service, _, rpc = method.partition("/")
+        attributes = {
+            conventions.RPC_SYSTEM: "grpc",
+            conventions.RPC_SERVICE: service,
+            conventions.RPC_METHOD: rpc,
+        }
+        span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
+        deadline = None if seconds_left is None else time.monotonic() + seconds_left
+        return self._call(method, deadline, span)
+
+    def open_item(self, stream: Call, index: int) -> Call:
+        """Open the call of one item of a stream: a decision of its own, below the stream's span."""
+        span = self._tracer.start_span(ITEM, stream.context)
+        call = self._call(stream.method, stream.deadline, span)
+        call.principal = stream.principal
+        call.index = index
+        return call
+
+    def close(self, call: Call, code: int = code_pb2.OK, reason: str = "") -> None:
+        """End the call and record it."""
+        call.end(code, reason)
+        record = call.record()
+        self._decisions.add(record)
+        # The items of a stream are no RPCs; their stream is counted once.
+        if call.index is None:
+            self._durations.record(
+                record["duration_us"] / 1000,
+                {conventions.RPC_METHOD: call.method, conventions.RPC_STATUS_CODE: code},
+            )
+
+    def abandon(self, call: Call) -> None:
+        """End a call whose caller has hung up or has run out of time."""
+        late = call.deadline is not None and time.monotonic() >= call.deadline
+        self.close(call, code_pb2.DEADLINE_EXCEEDED if late else code_pb2.CANCELLED)
+
+    def refuse(self, call: Call, error: BaseException) -> Refusal:
+        """End a call that did not go well, and return what its caller is told."""
+        refusal = _refusal(error)
+        if isinstance(refusal, Fault):
+            log.error("fault", call_id=call.id, method=call.method, exc_info=error)
+        if isinstance(refusal, InvalidRequest):
+            call.paths = tuple(violation.path for violation in refusal.violations[:SHOWN_PATHS])
+        self.close(call, refusal.code, reason_name(refusal.reason))
+        return refusal
+
+    def _call(self, method: str, deadline: float | None, span: trace.Span) -> Call:
+        call = Call(
+            id=uuid.uuid4().hex,
+            method=method,
+            time=time.time(),
+            deadline=deadline,
+            tracer=self._tracer,
+            span=span,
+            context=trace.set_span_in_context(span),
+        )
+        span.set_attribute(conventions.DECISION_ID, call.id)
+        return call
+
+
+def _refusal(error: BaseException) -> Refusal:
+    """Return the error if it is meant for the caller, else a refusal that says nothing of it."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, NotImplementedError):
+        return NotImplementedYet()
+    return Fault()

@@ -1,0 +1,111 @@
+"""The migrations bring a file to the schema of this code, however often and at once they run."""
+
+import asyncio
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ims_gateway.jobs import migrate, migrations
+from ims_gateway.jobs.migrate import HEAD, upgrade
+from ims_gateway.jobs.schema import metadata
+
+
+def schema_of(path):
+    """Return the statements that would make the file's tables and indexes, without layout."""
+    query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql <> ''"
+    with closing(sqlite3.connect(path)) as db:
+        return {name: "".join(sql.split()) for name, sql in db.execute(query)}
+
+
+def url(path):
+    """Return the address of a file as SQLAlchemy spells it."""
+    return f"sqlite:///{path}"
+
+
+def test_migrations_make_the_schema_that_the_code_describes(path, tmp_path):
+    """Every table, column, default and (partial) index, to the letter."""
+    described = tmp_path / "described.db"
+    engine = sqlalchemy.create_engine(url(described))
+    metadata.create_all(engine)
+    engine.dispose()
+
+    assert schema_of(path) == schema_of(described)
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_alembic_finds_nothing_to_migrate(path):
+    """What it would generate from the code's tables is empty."""
+    engine = sqlalchemy.create_engine(url(path))
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+    finally:
+        engine.dispose()
+
+
+def test_the_newest_migration_is_the_one_that_the_code_names():
+    """Else a start would not see that there is something to migrate."""
+    scripts = ScriptDirectory(next(iter(migrations.__path__)))
+
+    assert scripts.get_heads() == [HEAD]
+
+
+def test_a_second_upgrade_changes_nothing(path):
+    """Not one byte of the file, and no row in it."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO rates VALUES ('acme', 'burst', 1)")
+    before = path.read_bytes()
+    upgrade(url(path))
+
+    assert path.read_bytes() == before
+
+
+def test_threads_that_upgrade_at_once_all_succeed(tmp_path):
+    """One migrates, the others wait for it."""
+    path, start, errors = tmp_path / "new.db", threading.Barrier(4), []
+
+    def run():
+        start.wait()
+        try:
+            upgrade(url(path))
+        except Exception as error:  # noqa: BLE001 - the test tells
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert set(metadata.tables) <= set(schema_of(path))
+
+
+async def test_processes_that_upgrade_at_once_all_succeed(tmp_path):
+    """Several workers start on a fresh disk."""
+    path = tmp_path / "new.db"
+    program = f"from {migrate.__name__} import upgrade; upgrade({url(path)!r})"
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(2)
+    ]
+
+    assert [await process.wait() for process in processes] == [0, 0]
+    assert set(metadata.tables) <= set(schema_of(path))
+
+
+def test_a_database_that_cannot_be_written_is_an_error(tmp_path):
+    """And not a gateway without a ledger."""
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+        upgrade(url(tmp_path / "no" / "such" / "folder.db"))
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"not a database" * 100)
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+        upgrade(url(broken))

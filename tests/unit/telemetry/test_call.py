@@ -1,0 +1,225 @@
+"""What is remembered of a call: its steps, its spans and its record, and nothing secret."""
+
+import json
+import time
+
+import pytest
+from google.rpc import code_pb2
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from ims_gateway.errors import Fault, InvalidRequest, NotAuthenticated, Refusal, Violation
+from ims_gateway.identity.principal import Principal
+from ims_gateway.policy.decision import Decision, Dimension, ObjectDecision
+from ims_gateway.telemetry.call import SERVER_FAULTS, Call, outcome_of
+
+SECRET = "hunter2"
+FARM = Principal("key/farm", "acme", ("editor",))
+REFUSED = ObjectDecision("write", "oss://b/2", allowed=False, rule="r2", failed=Dimension.DENY)
+DECISION = Decision(
+    allowed=False,
+    failed=Dimension.DENY,
+    objects=(ObjectDecision("read", "oss://b/1", allowed=True, rule="r1", failed=None), REFUSED),
+    policy_version="v1",
+)
+
+
+class Traced:
+    """A tracer whose finished spans can be looked at, and calls."""
+
+    def __init__(self):
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+
+    def call(self, **members):
+        """Open a call."""
+        tracer = self.provider.get_tracer("test")
+        span = tracer.start_span("imsgateway.v1.JobService/SubmitJob", kind=SpanKind.SERVER)
+        return Call(
+            id="d-1",
+            method="imsgateway.v1.JobService/SubmitJob",
+            time=1_780_315_200.123456789,
+            tracer=tracer,
+            span=span,
+            context=trace.set_span_in_context(span),
+            **{"deadline": None, **members},
+        )
+
+    @property
+    def spans(self):
+        """Finished spans by name."""
+        return {span.name: span for span in self.exporter.get_finished_spans()}
+
+
+@pytest.fixture
+def traced():
+    """Keep spans in memory."""
+    traced = Traced()
+    yield traced
+    traced.provider.shutdown()
+
+
+def test_a_step_that_goes_well_is_a_span_and_a_line(traced):
+    """The span is a child of the call's, with its kind and attributes."""
+    call = traced.call()
+    with call.step("send", SpanKind.CLIENT, **{"server.address": "host"}):
+        pass
+    span = traced.spans["send"]
+
+    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+    assert span.parent.span_id == call.span.get_span_context().span_id
+    assert span.attributes == {"server.address": "host"}
+    (line,) = call.steps
+    assert (line["step"], line["outcome"]) == ("send", "ok")
+    assert line["us"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NotAuthenticated(), "NOT_AUTHENTICATED"),
+        (InvalidRequest((Violation(SECRET, SECRET, SECRET),)), "INVALID_REQUEST"),
+        (ValueError(SECRET), "ValueError"),
+        (KeyboardInterrupt(SECRET), "KeyboardInterrupt"),
+    ],
+)
+def test_a_step_that_fails_says_how_and_not_what(traced, error, outcome):
+    """The error goes on; span and line name its reason or class, never its text."""
+    call = traced.call()
+    with pytest.raises(type(error)) as raised, call.step("validate"):
+        raise error
+    span = traced.spans["validate"]
+
+    assert raised.value is error
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, outcome)
+    assert span.attributes == {"error.type": outcome}
+    assert span.events == ()
+    assert call.steps[0]["outcome"] == outcome
+    assert SECRET not in span.to_json()
+
+
+def test_a_refusal_is_its_reason():
+    """As ErrorInfo spells it."""
+    assert outcome_of(Fault()) == "INTERNAL"
+    assert outcome_of(TimeoutError()) == "TimeoutError"
+    assert all("ERROR_REASON" not in outcome_of(each()) for each in (Fault, NotAuthenticated))
+
+
+@pytest.mark.parametrize("code", code_pb2.Code.values())
+def test_only_the_server_s_faults_make_a_call_s_span_an_error(traced, code):
+    """What a caller did wrong is no error of the service (semantic conventions for RPC)."""
+    call = traced.call()
+    call.end(code, "SOME_REASON")
+    (span,) = traced.spans.values()
+
+    assert span.attributes["rpc.grpc.status_code"] == code
+    assert span.attributes["imsgateway.reason"] == "SOME_REASON"
+    assert (span.status.status_code is StatusCode.ERROR) == (code in SERVER_FAULTS)
+
+
+def test_a_span_tells_whose_call_it_was(traced):
+    """As far as that was found out."""
+    call = traced.call(principal=FARM, algorithm="cover", decision=DECISION)
+    call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
+    attributes = traced.spans[call.method].attributes
+
+    assert attributes["imsgateway.principal"] == "key/farm"
+    assert attributes["imsgateway.tenant"] == "acme"
+    assert attributes["imsgateway.algorithm"] == "cover"
+    assert attributes["imsgateway.rule"] == "r2"
+    assert "imsgateway.job" not in attributes
+
+
+def test_a_record_is_one_line_of_json(traced):
+    """With all that is known of the call, and the id of its trace."""
+    call = traced.call(principal=FARM, algorithm="cover", decision=DECISION, recalled=True)
+    call.job = "tenants/acme/jobs/1"
+    with call.step("authorize"):
+        pass
+    call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
+    record = json.loads(json.dumps(call.record()))
+
+    assert record.pop("duration_us") >= 0
+    assert [step.pop("us") >= 0 for step in record["steps"]] == [True]
+    assert record == {
+        "time": 1_780_315_200.123457,
+        "decision_id": "d-1",
+        "trace_id": f"{call.span.get_span_context().trace_id:032x}",
+        "method": "imsgateway.v1.JobService/SubmitJob",
+        "principal": "key/farm",
+        "tenant": "acme",
+        "algorithm": "cover",
+        "job": "tenants/acme/jobs/1",
+        "recalled": True,
+        "code": "PERMISSION_DENIED",
+        "reason": "POLICY_DENIED",
+        "steps": [{"step": "authorize", "outcome": "ok"}],
+        "policy": {
+            "allowed": False,
+            "dimension": "DENY",
+            "rule": "r2",
+            "version": "v1",
+            "objects": [
+                {"access": "read", "object": "oss://b/1", "allowed": True},
+                {"access": "write", "object": "oss://b/2", "allowed": False},
+            ],
+        },
+    }
+
+
+def test_a_record_of_nobody_s_call_says_so(traced):
+    """A call that was not authenticated has a record, too."""
+    call = traced.call()
+    call.paths = ("job.user_data",)
+    call.end(code_pb2.UNAUTHENTICATED, "NOT_AUTHENTICATED")
+    record = call.record()
+
+    assert (record["principal"], record["tenant"], record["code"]) == ("", "", "UNAUTHENTICATED")
+    assert record["violations"] == ("job.user_data",)
+    assert "policy" not in record
+
+
+def test_a_record_does_not_change_once_it_was_taken(traced):
+    """A submit goes on, with its steps, after its caller has hung up."""
+    call = traced.call()
+    with call.step("admit"):
+        pass
+    call.end(code_pb2.CANCELLED)
+    record = call.record()
+    with call.step("settle"):
+        pass
+
+    assert [step["step"] for step in record["steps"]] == ["admit"]
+
+
+def test_nobody_is_the_caller_of_a_call_that_was_not_authenticated(traced):
+    """What needs one is refused, whatever order the interceptors come in."""
+    with pytest.raises(Refusal) as raised:
+        _ = traced.call().caller
+
+    assert isinstance(raised.value, NotAuthenticated)
+    assert traced.call(principal=FARM).caller == FARM
+
+
+def test_the_trace_goes_on_from_a_call(traced):
+    """As W3C Trace Context spells it: whoever reads it finds the call's own span."""
+    call = traced.call()
+    read = TraceContextTextMapPropagator().extract({"traceparent": call.traceparent})
+    found, own = trace.get_current_span(read).get_span_context(), call.span.get_span_context()
+
+    assert (found.trace_id, found.span_id) == (own.trace_id, own.span_id)
+    assert found.trace_flags.sampled
+
+
+def test_the_time_that_is_left_is_the_caller_s_or_the_most_that_is_allowed(traced):
+    """Whichever is shorter; nothing, once the caller has hung up."""
+    assert traced.call().seconds_left(20) == 20
+    assert traced.call(deadline=time.monotonic() + 3600).seconds_left(20) == 20
+    assert traced.call(deadline=time.monotonic() - 1).seconds_left(20) < 0
+    assert 0 < traced.call(deadline=time.monotonic() + 19).seconds_left(20) < 20
+    assert traced.call(abandoned=True).seconds_left(20) == 0
