@@ -198,7 +198,7 @@ async def test_postgresql_that_freezes_in_the_middle_of_its_work_loses_and_doubl
 ):
     """Wherever a transaction stood, each request ends as one job, and holds are what jobs took."""
     settings = {"database_timeout_seconds": PATIENCE_SECONDS}
-    requests = [Submit(job=cover(), request_id=str(uuid.uuid4())) for _ in range(400)]
+    requests = [Submit(job=cover(), request_id=str(uuid.uuid4())) for _ in range(200)]
     async with (
         a_world(tmp_path, database_url=url, settings=settings) as world,
         world.replica() as other,
@@ -208,7 +208,7 @@ async def test_postgresql_that_freezes_in_the_middle_of_its_work_loses_and_doubl
             asyncio.create_task(accepted(worlds[:: (-1) ** number], request))
             for number, request in enumerate(requests)
         ]
-        for share in (20, 100, 180):
+        for share in (20, 60, 100):
             await until(lambda share=share: world.sent >= share)
             with postgresql.frozen():
                 await asyncio.sleep(1.5 * PATIENCE_SECONDS)

@@ -402,7 +402,7 @@ async def test_watch_at_one_process_hastens_the_tracker_of_another(pair):
     async with aclosing(watches.changes(await pair.find(job_id))) as changes:
         told = asyncio.ensure_future(anext(changes))
         await until(lambda: len(watches) == 1)
-        for _ in range(100):
+        for _ in range(105):
             pair.clock.advance(1)
             await watches.hasten()
             asked += await pair.poll(0)

@@ -24,6 +24,8 @@ from ims_gateway.errors import Refusal, StoreUnavailable
 from ims_gateway.jobs.database import Command, Database, Session
 
 LARGEST_GROUP: Final = 256
+# Of the time that a caller waits. Of a group that took all of it, nobody would hear the end.
+LONGEST_GROUP_SHARE: Final = 0.25
 # Between two tries to write what must not be dropped.
 PAUSE_SECONDS: Final = 0.2
 
@@ -47,6 +49,7 @@ class Write:
     # Committed; or perhaps committed, which only a commit that succeeds makes sure again.
     stands: bool = False
     uncertain: bool = False
+    # Not ended: it is to be run in the next group.
     again: bool = False
     # These two exclude each other, under the writer's lock: whichever comes first holds.
     given_up: bool = False
@@ -181,13 +184,15 @@ class Writer:
                 for write in wanted:
                     self._commit([write])
 
-    def _run(self, session: Session, group: list[Write]) -> None:
-        for write in group:
-            try:
-                # A command that runs a second time is answered by its second run alone.
-                write.result, write.error = write.command(session.connection), None
-            except Refusal as refusal:
-                write.error = refusal
+    def _run(self, session: Session, wanted: list[Write]) -> None:
+        """Run and commit the commands, as many of them as there is time for, but at least one."""
+        until = time.monotonic() + self._database.timeout_seconds * LONGEST_GROUP_SHARE
+        group: list[Write] = []
+        for write in wanted:
+            write.again = bool(group) and time.monotonic() > until
+            if not write.again:
+                _run_command(write, session)
+                group.append(write)
         try:
             session.commit()
         except self._database.error:
@@ -197,7 +202,7 @@ class Writer:
             raise
         self._trouble = False
         for write in group:
-            write.stands, write.uncertain, write.again = True, False, False
+            write.stands, write.uncertain = True, False
 
     def _fail(self, group: list[Write], error: Exception) -> None:
         self._trouble = isinstance(error, self._database.passing_error)
@@ -231,3 +236,11 @@ class Writer:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _run_command(write: Write, session: Session) -> None:
+    try:
+        # A command that runs a second time is answered by its second run alone.
+        write.result, write.error = write.command(session.connection), None
+    except Refusal as refusal:
+        write.error = refusal
