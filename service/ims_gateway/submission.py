@@ -225,13 +225,20 @@ class Submission:
         with call.step("settle") as span:
             for pause_seconds in SETTLE_PAUSES_SECONDS:
                 try:
-                    record, _ = await self._ledger.change(
+                    record, changed = await self._ledger.change(
                         intent.job_id, change, tenant=intent.tenant
                     )
                 except errors.StoreUnavailable:
                     await asyncio.sleep(pause_seconds)
                     continue
                 span.set_attribute(conventions.JOB_STATE, record.state.name)
+                if not changed and change.state is not record.state:
+                    log.error(
+                        "settled too late",
+                        job=call.job,
+                        state=record.state.name,
+                        upstream_job_id=change.upstream_job_id,
+                    )
                 return record
         # The one trace of an accepted job that the ledger could not take: an operator needs it.
         log.error("not settled", job=call.job, upstream_job_id=change.upstream_job_id)
