@@ -6,7 +6,7 @@ STUBS := clients/python/src/imsgateway/v1/__init__.py
 PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench docs stubs lock format clean
+.PHONY: help demo run test check reliability bench docs stubs lock format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/buf lint build/imsgateway.binpb --config buf.yaml $(PROTOS:proto/%=--path %)
 	$(BIN)/python proto/breaking.py
 	$(BIN)/python docs/generate.py --check
+
+reliability: $(STUBS) ## Kill gateways at every step of a submit and check the books
+	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
 
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench
