@@ -17,6 +17,7 @@ from ims_gateway.algorithms.translation import submit_parameters, with_default_o
 from ims_gateway.emulator.faults import FaultKind, FaultPlan
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
+from ims_gateway.errors import StoreUnavailable
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.polling import CLAIM_MICROSECONDS
 from ims_gateway.jobs.record import Change, JobRecord
@@ -217,8 +218,9 @@ async def test_tracker_that_stops_leaves_its_jobs_to_another_at_once(pair):
     assert await pair.poll(1) == 0
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
+    assert await pair.poll(1) == len(jobs)
     pair.clock.advance(101)
-    assert await pair.poll(1) == 3
+    assert await pair.poll(1) == len(jobs)
     assert {await pair.state(job_id) for job_id in jobs} == {State.RUNNING}
 
 
@@ -407,7 +409,8 @@ async def test_watch_at_one_process_hastens_the_tracker_of_another(pair):
             await watches.hasten()
             asked += await pair.poll(0)
         await watches.look()
-        assert (await told).state is State.SUCCEEDED
+        await until(told.done)
+        assert told.result().state is State.SUCCEEDED
     assert len(watches) == 0
     assert 100 / INTERVAL_SECONDS >= asked >= 50 / INTERVAL_SECONDS
 
@@ -460,3 +463,55 @@ async def test_jobs_of_an_account_that_is_no_more_are_told_and_kept(fleet):
         }
     ]
     assert await fleet.poll() == 1
+
+
+class AwayStore:
+    """A store whose database is away for a while."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.refused = 0
+        self.away = False
+
+    async def read(self, query: Any) -> Any:
+        """Read, if the database is there."""
+        self._refuse()
+        return await self._store.read(query)
+
+    async def write(self, command: Any, **options: Any) -> Any:
+        """Write, if the database is there."""
+        self._refuse()
+        return await self._store.write(command, **options)
+
+    def _refuse(self) -> None:
+        if self.away:
+            self.refused += 1
+            raise StoreUnavailable("away")
+
+
+async def test_tracker_waits_for_a_ledger_that_is_away_and_says_so_once(fleet):
+    """Then it goes on by itself."""
+    replica = fleet.replicas[0]
+    store = AwayStore(replica.ledger._store)
+    tracker = Tracker(
+        Ledger(store, fleet.clock),
+        replica.gates,
+        fleet.clock,
+        interval_seconds=0.01,
+        overdue_seconds=DAY_SECONDS,
+    )
+    store.away = True
+    with capture_logs() as lines:
+        running = asyncio.create_task(tracker.run())
+        await until(lambda: store.refused > 20)
+        job_id = await fleet.submit()
+        fleet.clock.advance(101)
+        store.away = False
+
+        async def runs():
+            return await fleet.state(job_id) is State.RUNNING
+
+        await until(runs)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [line["event"] for line in lines] == ["tracker waits for the ledger"]

@@ -27,19 +27,17 @@ AND NOT EXISTS (SELECT 1 FROM poll_budgets WHERE poll_budgets.account = jobs.acc
     AND paused_until > :now AND paused_until <= :longest)
 LIMIT 1
 """
-# An update, to hold the row against other processes until the claim is written.
+# An update, since that keeps other processes from the account until the claim is committed.
 BUDGET: Final = """
 INSERT INTO poll_budgets (account, tat, paused_until) VALUES (:account, 0, 0)
 ON CONFLICT (account) DO UPDATE SET tat = poll_budgets.tat
 RETURNING tat, paused_until
 """
 SPEND: Final = "UPDATE poll_budgets SET tat = :tat WHERE account = :account"
-# The second condition holds where another process claimed the job while this one waited for it.
 CLAIM: Final = f"""
 UPDATE jobs SET poller = :poller, next_poll_time = :claimed_until WHERE job_id IN (
     SELECT job_id FROM jobs WHERE account = :account AND next_poll_time <= :now
     ORDER BY next_poll_time LIMIT :count)
-AND next_poll_time <= :now
 RETURNING {rows.COLUMNS}
 """  # noqa: S608 - of column names
 PUT_OFF: Final = """

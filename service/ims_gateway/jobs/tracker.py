@@ -72,17 +72,13 @@ class Tracker:
         self._accounts = {name: _account(gates[name], self._pace) for name in gates}
         self._polls: set[asyncio.Task[None]] = set()
         self._orphans_time = 0
+        self._waiting = False
 
     async def run(self) -> None:
         """Poll until cancelled, then give back what is claimed. No failure ends it."""
         try:
             while True:
-                try:
-                    await self._start_due()
-                except StoreUnavailable as error:
-                    log.warning("tracker waits for the ledger", error=error.message)
-                except Exception as error:  # noqa: BLE001 - the other jobs have to go on
-                    log.error("tracker round failed", **_fault(error))  # noqa: TRY400 - see _fault
+                await self._round()
                 await self._rest()
         finally:
             await self._stop()
@@ -92,6 +88,18 @@ class Tracker:
         polls = await self._start_due()
         await asyncio.gather(*polls)
         return len(polls)
+
+    async def _round(self) -> None:
+        try:
+            await self._start_due()
+        except StoreUnavailable as error:
+            if not self._waiting:
+                log.warning("tracker waits for the ledger", error=error.message)
+            self._waiting = True
+        except Exception as error:  # noqa: BLE001 - the next round may be better
+            log.error("tracker round failed", **_fault(error))  # noqa: TRY400 - see _fault
+        else:
+            self._waiting = False
 
     async def _rest(self) -> None:
         """Wait for the next round; with all of an account's polls under way, for one of them."""

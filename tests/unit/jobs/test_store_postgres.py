@@ -10,7 +10,7 @@ from ims_gateway.errors import StoreUnavailable
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.postgres import PostgresDatabase, translated
 from ims_gateway.jobs.record import Change
-from ims_gateway.jobs.rows import DISPATCH
+from ims_gateway.jobs.rows import DISPATCH, change_state
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
 from tests.integration.world import until
@@ -284,6 +284,28 @@ async def test_a_text_with_letters_that_postgresql_lacks_settles_a_job_all_the_s
 
     assert changed
     assert (record.failure_code, record.failure_message) == ("x" * 500, "a\ufffdb?")
+
+
+async def test_a_change_that_another_replica_came_before_is_not_made(url, clock):
+    """It waits for the other, and then looks again: quota that was spent is not returned."""
+    async with opened(url) as first, opened(url) as second:
+        ledgers = Ledger(first, clock), Ledger(second, clock)
+        await ledgers[0].admit(intent(1), (DAILY,))
+        hold = Hold()
+        accepting = asyncio.create_task(
+            first.write(lambda db: (change_state(db, "job-1", QUEUED, NOON), hold(db))[0])
+        )
+        await asyncio.to_thread(hold.begun.wait, 30)
+        rejecting = asyncio.create_task(
+            ledgers[1].change("job-1", Change(State.REJECTED, cause="test"))
+        )
+        await until(lambda: second.read(waiting_for_a_lock))
+        hold.ended.set()
+        accepted, rejected = await accepting, await rejecting
+
+        assert accepted[1]
+        assert (rejected[0].state, rejected[1]) == (State.QUEUED, False)
+        assert (await ledgers[0].preview("acme", (DAILY,)))[0].remaining == DAILY.max - 2
 
 
 async def test_a_dispatch_that_the_closing_of_its_lease_has_waited_for_is_seen(url, clock):
