@@ -33,6 +33,8 @@ LEASE_SECONDS: Final = 15.0
 ALL_LAPSED_SECONDS: Final = 120.0
 # A life that does not come to its point in this time is ended, and its doom is put off.
 LONGEST_LIFE_SECONDS: Final = 10.0
+# Lapsed leases are closed when a gateway starts, or another gateway has done it.
+LONGEST_LOOK_SECONDS: Final = 2.0
 LONGEST_INSTANT_SECONDS: Final = 0.5
 MOST_PUT_OFF: Final = 3
 # How many lives begin after all leases of the last one have lapsed.
@@ -202,8 +204,9 @@ class Campaign:
 
     async def _meets(self, life: Life, doom: Doom) -> bool:
         """Return whether the life came to its point; where it did not, it is over now as well."""
+        lapses = doom.point in OF_LAPSES
         try:
-            async with asyncio.timeout(LONGEST_LIFE_SECONDS):
+            async with asyncio.timeout(LONGEST_LOOK_SECONDS if lapses else LONGEST_LIFE_SECONDS):
                 if doom.point in FROM_OUTSIDE:
                     await self._kill_from_outside(life, doom)
                 await life.over.wait()

@@ -15,9 +15,11 @@ from tests.postgres import Postgres
 from tests.reliability import report
 from tests.reliability.ledgers import NewLedger, sqlite_file
 from tests.reliability.lives import Launcher
+from tests.reliability.naive import Variant
 from tests.reliability.suite import Tally
 
 TALLIES = pytest.StashKey[list[Tally]]()
+NAIVE = pytest.StashKey[list[Tally]]()
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,14 @@ def tally(request: pytest.FixtureRequest, database: str, seed: int) -> Tally:
     """Return where a test counts what the table is to show."""
     tally = Tally(database, seed)
     request.config.stash.setdefault(TALLIES, []).append(tally)
+    return tally
+
+
+@pytest.fixture
+def naive_tally(request: pytest.FixtureRequest, variant: Variant, seed: int) -> Tally:
+    """Return where a test counts what it finds in a naive gateway."""
+    tally = Tally(variant.name, seed)
+    request.config.stash.setdefault(NAIVE, []).append(tally)
     return tally
 
 
@@ -52,8 +62,12 @@ async def launcher() -> AsyncIterator[Launcher]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show the kills, also in a quiet run."""
+    page = io.StringIO()
+    console = Console(file=page, width=100, highlight=False)
     if tallies := config.stash.get(TALLIES, []):
-        page = io.StringIO()
-        report.print_all(Console(file=page, width=100, highlight=False), tallies)
+        report.print_all(console, tallies)
+    if naive := config.stash.get(NAIVE, []):
+        report.print_naive(console, naive)
+    if page.tell():
         terminalreporter.section("crash suite")
         terminalreporter.write(page.getvalue())

@@ -59,6 +59,12 @@ async def _change(ledger: Ledger, job_id: str, change: Change) -> None:
     await ledger.change(job_id, change)
 
 
+async def _resolve(ledger: Ledger, job: Mapping[str, Any], change: Change) -> None:
+    record = await ledger.find(job["tenant"], job["job_id"])
+    assert record is not None
+    await ledger.resolve(record, change)
+
+
 class Course(RuleBasedStateMachine):
     """The machine. With another `ledger_of` it is to see the difference."""
 
@@ -235,7 +241,7 @@ class Course(RuleBasedStateMachine):
             change = Change(State.REJECTED, "never created", failure_code="NEVER_CREATED")
         else:
             return
-        self._on(seat, lambda ledger: ledger.resolve(job["job_id"], change))
+        self._on(seat, partial(_resolve, job=job, change=change))
 
     @precondition(lambda self: self._in(State.SUBMIT_UNKNOWN) and self._in(*OPEN))
     @rule(data=st.data(), seat=st.sampled_from(SEATS))
@@ -245,7 +251,7 @@ class Course(RuleBasedStateMachine):
         other = data.draw(st.sampled_from(self._in(*OPEN)))
         change = Change(State.QUEUED, "resolved", other["upstream_job_id"])
         try:
-            self._on(seat, lambda ledger: ledger.resolve(job["job_id"], change))
+            self._on(seat, partial(_resolve, job=job, change=change))
         except JobStateConflict:
             return
         raise AssertionError("one upstream job was given to two jobs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.reliability.books import Kind
 from tests.reliability.points import Point
 from tests.reliability.suite import Tally
 
@@ -20,11 +22,25 @@ def print_all(console: Console, tallies: Sequence[Tally]) -> None:
     console.print(_findings(tallies))
     for tally in tallies:
         for violation in tally.violations:
-            console.print(f"{tally.database}: {violation}", markup=False)
+            console.print(f"{tally.subject}: {violation}", markup=False)
+
+
+def print_naive(console: Console, tallies: Sequence[Tally]) -> None:
+    """Print what is found in gateways that are naive."""
+    table = Table("found by the same suite", title="Naive gateways")
+    for tally in tallies:
+        table.add_column(tally.subject, justify="right")
+    table.add_row("gateways killed", *(str(tally.kills.total()) for tally in tallies))
+    table.add_section()
+    found = [Counter(violation.kind for violation in tally.violations) for tally in tallies]
+    for kind in Kind:
+        if any(counts[kind] for counts in found):
+            table.add_row(kind, *(str(counts[kind]) for counts in found))
+    console.print(table)
 
 
 def write_json(path: Path, tallies: Sequence[Tally]) -> None:
-    """Write the same as a list, one entry a database."""
+    """Write the same as a list, one entry a database or naive gateway."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([_entry(tally) for tally in tallies], indent=2) + "\n", "utf-8")
 
@@ -32,7 +48,7 @@ def write_json(path: Path, tallies: Sequence[Tally]) -> None:
 def _kills(tallies: Sequence[Tally]) -> Table:
     table = Table("killed at", title="Gateways killed (SIGKILL)")
     for tally in tallies:
-        table.add_column(tally.database, justify="right")
+        table.add_column(tally.subject, justify="right")
     for point in Point:
         table.add_row(point, *(str(tally.kills[point]) for tally in tallies))
     table.add_section()
@@ -43,7 +59,7 @@ def _kills(tallies: Sequence[Tally]) -> Table:
 def _findings(tallies: Sequence[Tally]) -> Table:
     table = Table("", title="What the books say")
     for tally in tallies:
-        table.add_column(tally.database, justify="right")
+        table.add_column(tally.subject, justify="right")
     rows: dict[str, list[Any]] = {
         "campaigns": [tally.campaigns for tally in tallies],
         "seed": [tally.seed for tally in tallies],
@@ -62,7 +78,7 @@ def _findings(tallies: Sequence[Tally]) -> Table:
 
 def _entry(tally: Tally) -> dict[str, Any]:
     return {
-        "database": tally.database,
+        "subject": tally.subject,
         "seed": tally.seed,
         "seconds": round(tally.seconds, 1),
         "campaigns": tally.campaigns,

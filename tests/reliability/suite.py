@@ -29,9 +29,9 @@ ROOMY: Final = 32
 
 @dataclass(slots=True)
 class Tally:
-    """What came of all campaigns on one kind of database."""
+    """What came of all campaigns on one kind of database, or against one naive gateway."""
 
-    database: str
+    subject: str
     seed: int
     campaigns: int = 0
     kills: Counter[Point] = field(default_factory=Counter)

@@ -27,10 +27,11 @@ async def test_no_kill_at_any_step_makes_a_second_job_or_loses_one(
 
 
 @pytest.mark.parametrize("variant", NAIVE, ids=lambda variant: variant.name)
-async def test_the_suite_sees_what_a_naive_gateway_does_wrong(variant, launcher, tmp_path, seed):
+async def test_the_suite_sees_what_a_naive_gateway_does_wrong(
+    variant, launcher, tmp_path, naive_tally
+):
     """Each careless way to submit is found out, and for what it does."""
-    tally = suite.Tally(variant.name, seed)
-    plan = suite.against(variant, seed, NAIVE_KILLS)
-    async for _ in suite.run([plan], launcher, tmp_path, sqlite_file, tally):
+    plan = suite.against(variant, naive_tally.seed, NAIVE_KILLS)
+    async for _ in suite.run([plan], launcher, tmp_path, sqlite_file, naive_tally):
         pass
-    assert variant.faults <= {violation.kind for violation in tally.violations}
+    assert variant.faults <= {violation.kind for violation in naive_tally.violations}
