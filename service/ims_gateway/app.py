@@ -38,8 +38,8 @@ from ims_gateway.submission import Submission
 from ims_gateway.telemetry import providers
 from ims_gateway.telemetry.calls import Calls
 from ims_gateway.telemetry.decisions import DecisionLog
-from ims_gateway.tenancy import directory as tenancy
 from ims_gateway.tenancy.files import AccountFile
+from ims_gateway.tenancy.live import Live
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.credentials import (
     CredentialsProvider,
@@ -108,7 +108,7 @@ async def gateway(
     Raises ConfigurationError with every fault of the configuration's files.
     """
     clock = clock or microseconds
-    directory = tenancy.load(settings.config_dir)
+    live = Live(settings.config_dir)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
@@ -121,9 +121,11 @@ async def gateway(
         store = Store(database(database_url, settings.database_timeout_seconds))
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
-        accounts = {name: _account(file, environment) for name, file in directory.accounts.items()}
+        accounts = {
+            name: _account(file, environment) for name, file in live.directory.accounts.items()
+        }
         gates = await stack.enter_async_context(gates_of(accounts))
-        authorization = Authorization(directory)
+        authorization = Authorization(lambda: live.directory)
         validation = Validation()
         submission = Submission(
             validation=validation,
@@ -159,7 +161,7 @@ async def gateway(
         server = grpc.aio.server(
             interceptors=(
                 Boundary(calls),
-                Authentication(Authenticator(directory, pepper, time.time)),
+                Authentication(Authenticator(lambda: live.directory, pepper, time.time)),
                 Parsing(settings.max_message_bytes),
             ),
             options=(
@@ -187,7 +189,8 @@ async def gateway(
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
         )
-        stack.push_async_callback(_cancel, asyncio.create_task(tracker.run()))
+        for task in (tracker.run(), live.run()):
+            stack.push_async_callback(_cancel, asyncio.create_task(task))
         if settings.retention_days:
             retention = Retention(ledger, settings.retention_days * 86_400)
             stack.push_async_callback(_cancel, asyncio.create_task(retention.run()))

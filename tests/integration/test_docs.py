@@ -15,7 +15,7 @@ from ims_gateway.app import gateway
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.sandbox import configuration
-from ims_gateway.tenancy.directory import load
+from ims_gateway.tenancy.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -44,7 +44,7 @@ def test_examples_of_the_files_are_valid(tmp_path):
     (tmp_path / "tenants").mkdir()
     for name, content in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
-    directory = load(tmp_path)
+    directory = load(tmp_path).directory
     assert directory.tenant("acme").region == "cn-shanghai"
 
 

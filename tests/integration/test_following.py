@@ -235,7 +235,7 @@ async def test_reading_needs_a_grant_of_its_own(tmp_path):
     """A caller that may only submit can neither read nor list nor cancel."""
     grants = [
         {
-            "subject": "key/robot",
+            "subject": "principal/robot",
             "actions": ["submit"],
             "read": ["oss://acme-media/*"],
             "write": ["oss://acme-media/*"],

@@ -101,7 +101,7 @@ async def test_job_that_exists_is_found_again_and_followed_to_its_end(tmp_path):
         resolved = await desk.resolve(job.name, upstream_job_id=upstream.job_id)
         assert (resolved.state, resolved.upstream_job_id) == (State.STATE_QUEUED, upstream.job_id)
         assert not resolved.HasField("failure")
-        assert desk.last_cause(job.name).startswith("resolved by key/alice: ")
+        assert desk.last_cause(job.name).startswith("resolved by principal/alice: ")
         assert desk.holds() == ["committed"]
         done = await desk.world.acme.wait(job.name, timeout_seconds=30)
         assert done.state == State.STATE_SUCCEEDED
@@ -262,7 +262,7 @@ async def test_job_that_never_came_to_be_gives_its_quota_and_its_request_id_back
     resolved = await desk.resolve(job.name, never_created={})
     assert resolved.state == State.STATE_REJECTED
     assert resolved.failure.code == "NEVER_CREATED"
-    assert desk.last_cause(job.name).startswith("resolved by key/alice: ")
+    assert desk.last_cause(job.name).startswith("resolved by principal/alice: ")
     assert desk.holds() == ["released"]
     assert desk.world.used() == 0
     again = await desk.world.acme.submit(cover(), request_id=job.request_id)
@@ -398,7 +398,7 @@ async def test_operator_has_no_part_in_what_tenants_do(desk):
 async def test_operator_is_somebody_without_a_tenant(desk):
     """WhoAmI works, names the operator, and shows no tenant."""
     caller = await desk.client.who_am_i()
-    assert (caller.principal, caller.tenant, list(caller.roles)) == ("key/alice", "", [])
+    assert (caller.principal, caller.tenant, list(caller.roles)) == ("principal/alice", "", [])
 
 
 async def test_resolution_is_on_record(desk):
@@ -407,7 +407,11 @@ async def test_resolution_is_on_record(desk):
     (upstream,) = desk.world.emulator.jobs
     await desk.resolve(job.name, upstream_job_id=upstream.job_id)
     record = desk.world.records[-1]
-    assert (record["principal"], record["tenant"], record["job"]) == ("key/alice", "", job.name)
+    assert (record["principal"], record["tenant"], record["job"]) == (
+        "principal/alice",
+        "",
+        job.name,
+    )
     assert record["code"] == code_pb2.Code.Name(code_pb2.OK)
     steps = [step["step"] for step in record["steps"]]
     assert steps == ["authenticate", "send", "verify", "settle"]

@@ -20,7 +20,7 @@ async def test_accepted_job_reaches_its_end_with_a_typed_result(world):
     """A submitted cover is queued at once and ends with its images."""
     submitted = await world.acme.submit(cover(user_data="mine"))
     assert submitted.state == State.STATE_QUEUED
-    assert submitted.principal == "key/robot"
+    assert submitted.principal == "principal/robot"
     done = await world.acme.wait(submitted.name, timeout_seconds=30)
     assert done.state == State.STATE_SUCCEEDED
     assert done.user_data == "mine"
@@ -143,7 +143,11 @@ async def test_explain_answers_for_a_job_that_is_not_sent(world):
 async def test_caller_is_told_who_it_is(world):
     """WhoAmI names principal, tenant and roles."""
     me = await world.acme.who_am_i()
-    assert (me.principal, me.tenant, list(me.roles)) == ("key/robot", "tenants/acme", ["editor"])
+    assert (me.principal, me.tenant, list(me.roles)) == (
+        "principal/robot",
+        "tenants/acme",
+        ["editor"],
+    )
 
 
 async def test_every_step_of_a_submit_is_a_span_and_a_line_of_its_record(world):

@@ -3,11 +3,11 @@
 import pytest
 
 from ims_gateway.errors import InvalidRequest
-from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.validation import Validation
 from imsgateway.v1 import job_pb2, job_service_pb2
+from tests.tenants import a_tenant
 
-TENANT = Tenant("acme", "v1", "main", "cn-shanghai", "", (), (), ())
+TENANT = a_tenant()
 HERE = "https://acme-in.oss-cn-shanghai.aliyuncs.com/in.mp4"
 ELSEWHERE = "https://acme-in.oss-cn-beijing.aliyuncs.com/in.mp4"
 OUT = "oss://acme-out/out.mp4"

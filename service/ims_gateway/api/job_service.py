@@ -54,7 +54,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return one job."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant(call.caller, "", call.id)
+        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
         record = await self._following.get(call, tenant, request.name)
         fresh = None
         if request.include_download_urls and record.state is State.SUCCEEDED:
@@ -82,7 +82,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Send the job at every change of its state."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant(call.caller, "", call.id)
+        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
         async with aclosing(self._following.watch(call, tenant, request.name)) as records:
             async for record in records:
                 yield pb.WatchJobResponse(job=self._message(record))
@@ -91,7 +91,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Ask for a job's cancellation."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant(call.caller, "", call.id)
+        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
         record = await self._following.cancel(call, tenant, request.name)
         return pb.CancelJobResponse(job=self._message(record))
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 from ims_gateway.cli.jobs import app as jobs
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.settings import LedgerSettings, Settings, environment
-from ims_gateway.tenancy.files import ConfigurationError
+from ims_gateway.tenancy.reading import ConfigurationError
 
 app = typer.Typer(
     name="imsgw",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ims_gateway.errors import NotAuthenticated
 from ims_gateway.identity.keys import SHAPE, key_hash
@@ -13,9 +14,14 @@ Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class Authenticator:
-    """Turns `authorization: Bearer <API key>` into a principal."""
+    """Turns `authorization: Bearer <API key>` into a principal.
 
-    def __init__(self, directory: Directory, pepper: bytes, clock: Callable[[], float]) -> None:
+    `directory` returns the one in force.
+    """
+
+    def __init__(
+        self, directory: Callable[[], Directory], pepper: bytes, clock: Callable[[], float]
+    ) -> None:
         self._directory = directory
         self._pepper = pepper
         self._clock = clock
@@ -33,7 +39,7 @@ class Authenticator:
         scheme, _, key = values[0].partition(" ")
         if scheme.lower() != "bearer" or not SHAPE.fullmatch(key):
             raise NotAuthenticated
-        entry = self._directory.key(key_hash(key, self._pepper))
+        entry = self._directory().key(key_hash(key, self._pepper))
         if entry is None or not entry.valid_at(self._clock()):
             raise NotAuthenticated
-        return entry.principal
+        return replace(entry.principal, credential=f"key/{entry.key_id}")

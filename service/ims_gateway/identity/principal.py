@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: `key/<name>` of one tenant, with the roles that the tenant's file gives.
+    """Who calls: `principal/<name>` of one tenant, with the roles that the tenant's file gives.
 
-    An operator of the platform belongs to no tenant, and its `tenant` is empty.
+    An operator of the platform belongs to no tenant, and its `tenant` is empty. `credential` says
+    by what it was recognized, for the record: key/<id>, token/<issuer>/<sub>, or a SPIFFE id.
     """
 
     name: str
     tenant: str
     roles: tuple[str, ...] = ()
     operator: bool = False
+    credential: str = field(default="", compare=False)
+
+    def acting_in(self, tenant: str) -> str:
+        """Return the subject that policies of the tenant know this caller as."""
+        if tenant == self.tenant:
+            return self.name
+        return f"tenants/{self.tenant}/principals/{self.name.removeprefix('principal/')}"

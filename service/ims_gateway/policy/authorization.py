@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ims_gateway.algorithms.translation import ceilings
 from ims_gateway.errors import NotAuthenticated, PolicyDenied
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Ask, Decision, Dimension
 from ims_gateway.policy.enforcer import ABSENT
 from ims_gateway.policy.objects import touched
+from ims_gateway.policy.policies import Policies
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.tenant import Tenant
 from imsgateway.v1 import job_pb2
 
 
 class Authorization:
-    """Decides for a directory's tenants. It keeps no record of what it decided."""
+    """Decides for the tenants of the directory in force, which `directory` returns.
 
-    def __init__(self, directory: Directory) -> None:
+    It keeps no record of what it decided.
+    """
+
+    def __init__(self, directory: Callable[[], Directory]) -> None:
         self._directory = directory
+        self._policies = Policies()
 
     def tenant(self, principal: Principal, parent: str, decision_id: str) -> Tenant:
-        """Return the tenant for which the caller acts: its own.
+        """Return the tenant for which the caller acts: its own, or one with a grant that names it.
 
         `parent` is tenants/{tenant} or empty. Raises PolicyDenied for every other tenant, whether
         it exists or not, and for an operator, who belongs to none.
@@ -31,16 +38,36 @@ class Authorization:
                 dimension=Dimension.SUBJECT.name,
                 decision_id=decision_id,
             )
-        tenant = self._directory.tenant(principal.tenant)
+        tenant = self._admitting(principal, parent or f"tenants/{principal.tenant}")
         if tenant is None:
-            raise NotAuthenticated
-        if parent not in ("", tenant.resource):
             raise PolicyDenied(
                 f"{principal.name} may not act for another tenant",
                 dimension=Dimension.SUBJECT.name,
                 decision_id=decision_id,
             )
         return tenant
+
+    def tenant_of(self, principal: Principal, job: str, decision_id: str) -> Tenant:
+        """Return the tenant in which the caller may look for the job of that name.
+
+        It is the job's where the caller may act for it, and else its own, in which there is no such
+        job. Raises PolicyDenied for an operator.
+        """
+        parent = job.rpartition("/jobs/")[0]
+        admits = not principal.operator and self._admitting(principal, parent) is not None
+        return self.tenant(principal, parent if admits else "", decision_id)
+
+    def _admitting(self, principal: Principal, resource: str) -> Tenant | None:
+        """Return the tenant if it is the caller's, or one of its grants names the caller."""
+        directory = self._directory()
+        if resource == f"tenants/{principal.tenant}":
+            tenant = directory.tenant(principal.tenant)
+            if tenant is None:
+                raise NotAuthenticated
+            return tenant
+        kind, _, name = resource.partition("/")
+        admits = kind == "tenants" and directory.admits(name, principal.acting_in(name))
+        return directory.tenant(name) if admits else None
 
     def operator(self, principal: Principal, decision_id: str) -> None:
         """Raise PolicyDenied for every caller that is not an operator of the platform."""
@@ -55,7 +82,7 @@ class Authorization:
         """Decide about a job and every object it reads or writes."""
         limits = ceilings(job)
         ask = Ask(
-            subject=principal.name,
+            subject=principal.acting_in(tenant.name),
             action="submit",
             algorithm=job.WhichOneof("algorithm") or ABSENT,
             objects=tuple((found.access, found.object) for found in touched(job)),
@@ -64,14 +91,15 @@ class Authorization:
             pipeline=limits.pipeline,
             template=limits.template,
         )
-        return self._directory.policy(tenant).decide(ask)
+        return self._policies.of(tenant).decide(ask)
 
     def follow(
         self, principal: Principal, tenant: Tenant, action: str, algorithm: str = ABSENT
     ) -> Decision:
         """Decide about get, list, watch or cancel, which touch no object of the caller's."""
-        ask = Ask(principal.name, action, algorithm, objects=(("none", tenant.resource),))
-        return self._directory.policy(tenant).decide(ask)
+        subject = principal.acting_in(tenant.name)
+        ask = Ask(subject, action, algorithm, objects=(("none", tenant.resource),))
+        return self._policies.of(tenant).decide(ask)
 
 
 def denial(principal: Principal, decision: Decision, decision_id: str) -> PolicyDenied:

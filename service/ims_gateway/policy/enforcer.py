@@ -52,7 +52,7 @@ class PolicyError(ValueError):
 class TenantPolicy:
     """The grants of one tenant, its roles, and the platform's grants, ready to be asked.
 
-    `roles` maps each subject ("key/render-farm") to its roles ("role/editor").
+    `roles` maps each subject ("principal/render-farm") to its roles ("role/editor").
 
     Raises PolicyError for an empty policy, an empty field, or a row that casbin cannot evaluate.
     """

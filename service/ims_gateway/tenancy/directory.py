@@ -1,215 +1,114 @@
-"""All tenants and operators that are in force, found by name or by the hash of a key.
+"""All tenants and operators that are in force, found by name or by what they are recognized by.
 
-A directory is built whole from the files and never changes afterwards.
+A directory never changes: a reload makes another one. Tenants that nobody uses stay packed, and
+those in use are kept open, the ones that were not used for longest being closed first.
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from ims_gateway.identity.principal import Principal
-from ims_gateway.policy.enforcer import PolicyError, TenantPolicy
-from ims_gateway.policy.grant import Grant
-from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
-from ims_gateway.tenancy.files import (
-    AccountFile,
-    AccountsFile,
-    ConfigurationError,
-    CountFile,
-    GrantFile,
-    GrantsFile,
-    KeyFile,
-    OperatorsFile,
-    RateFile,
-    TenantFile,
-    fault_at,
-    read,
-)
-from ims_gateway.tenancy.tenant import KeyEntry, Tenant
+from ims_gateway.tenancy.filed import Filed
+from ims_gateway.tenancy.files import AccountFile, IssuerFile
+from ims_gateway.tenancy.index import PLATFORM, Index
+from ims_gateway.tenancy.platform import Platform
+from ims_gateway.tenancy.tenant import Credentials, KeyEntry, Tenant
+
+# An open tenant is some ten kilobytes, and opening one takes less than a millisecond.
+OPEN: Final = 2_000
 
 
 class Directory:
-    """Tenants, their policies, the upstream accounts, and the keys of operators."""
+    """The platform, the tenants on file, and the index of their credentials.
+
+    `opened` are tenants that are open from the start.
+    """
 
     def __init__(
         self,
-        tenants: dict[str, Tenant],
-        accounts: dict[str, AccountFile],
-        operators: tuple[KeyEntry, ...] = (),
+        platform: Platform,
+        filed: Mapping[str, Filed],
+        index: Index,
+        opened: Iterable[Tenant] = (),
     ) -> None:
-        self._tenants = tenants
-        keys = (key for tenant in tenants.values() for key in tenant.keys)
-        self._keys = {key.hash: key for key in (*keys, *operators)}
-        self._policies: dict[str, TenantPolicy] = {}
-        self.accounts = accounts
+        self.platform = platform
+        self.filed = filed
+        self.index = index
+        self._opened = OrderedDict((tenant.name, tenant) for tenant in opened)
 
     def __len__(self) -> int:
-        return len(self._tenants)
+        return len(self.filed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.filed)
+
+    @property
+    def accounts(self) -> Mapping[str, AccountFile]:
+        """The upstream accounts, by name."""
+        return self.platform.accounts
+
+    @property
+    def issuers(self) -> Mapping[str, IssuerFile]:
+        """The issuers of tokens, by name."""
+        return self.platform.issuers
 
     def tenant(self, name: str) -> Tenant | None:
         """Return the tenant of that name."""
-        return self._tenants.get(name)
+        tenant = self._opened.get(name)
+        if tenant is not None:
+            self._opened.move_to_end(name)
+            return tenant
+        filed = self.filed.get(name)
+        if filed is None:
+            return None
+        tenant = self._opened[name] = filed.opened(self.platform)
+        if len(self._opened) > OPEN:
+            self._opened.popitem(last=False)
+        return tenant
+
+    def admits(self, name: str, subject: str) -> bool:
+        """Say whether a grant of the tenant names the principal of another tenant.
+
+        No tenant is opened for the answer: how long it takes does not tell which tenants exist.
+        """
+        filed = self.filed.get(name)
+        return filed is not None and (subject in filed.guests or self.platform.admits(subject))
 
     def key(self, key_hash: str) -> KeyEntry | None:
         """Return the entry of the API key with that hash."""
-        return self._keys.get(key_hash)
+        owner = self.index.keys.get(bytes.fromhex(key_hash))
+        keys = self._credentials(owner).keys
+        return next((key for key in keys if key.hash == key_hash), None)
 
-    def policy(self, tenant: Tenant) -> TenantPolicy:
-        """Return the tenant's policy, built at its first use so that idle tenants cost little."""
-        policy = self._policies.get(tenant.name)
-        if policy is None:
-            policy = self._policies[tenant.name] = build_policy(tenant)
-        return policy
+    def spiffe_id(self, spiffe_id: str) -> Principal | None:
+        """Return whose SPIFFE id it is."""
+        owner = self.index.spiffe_ids.get(spiffe_id)
+        return self._credentials(owner).spiffe_ids.get(spiffe_id)
 
+    def token(self, issuer: str, claims: Mapping[str, Any]) -> Principal | None:
+        """Return who is recognized by the verified claims of an issuer's token.
 
-def build_policy(tenant: Tenant) -> TenantPolicy:
-    """Build the enforcer of one tenant.
+        None where nobody is, and also where several are: nobody can say who of them calls.
+        """
+        found = {
+            token.principal
+            for owner, wanted in self.index.by_claims(issuer, claims)
+            for token in self._credentials(owner).tokens
+            if (token.issuer, token.claims) == (issuer, wanted)
+        }
+        return found.pop() if len(found) == 1 else None
 
-    Raises PolicyError for grants that casbin cannot evaluate.
-    """
-    roles = {
-        key.principal.name: tuple(f"role/{role}" for role in key.principal.roles)
-        for key in tenant.keys
-    }
-    return TenantPolicy(tenant.version, tenant.grants, roles)
+    def open_tenants(self) -> list[Tenant]:
+        """Return the tenants that are open, least recently used first."""
+        return list(self._opened.values())
 
-
-def load(folder: Path) -> Directory:
-    """Read the configuration folder.
-
-    Raises ConfigurationError with the faults of all files.
-    """
-    faults: list[str] = []
-    accounts = _accounts(folder / "accounts.yaml", faults)
-    shared = _shared_grants(folder / "grants.yaml", faults)
-    tenants: dict[str, Tenant] = {}
-    for path in sorted((folder / "tenants").glob("*.yaml")):
-        try:
-            tenant = _tenant(path, accounts, shared)
-            build_policy(tenant)
-            tenants[tenant.name] = tenant
-        except ConfigurationError as error:
-            faults += error.faults
-        except PolicyError as error:
-            faults.append(f"{path.name}: {error}")
-    operators = _operators(folder / "operators.yaml", faults)
-    faults += _keys_held_twice(tenants, operators)
-    if not tenants and not faults:
-        faults.append(f"{folder.name}/tenants: no tenant")
-    if faults:
-        raise ConfigurationError(faults)
-    return Directory(tenants, accounts, operators)
-
-
-def _accounts(path: Path, faults: list[str]) -> dict[str, AccountFile]:
-    try:
-        return {account.name: account for account in read(path, AccountsFile).accounts}
-    except ConfigurationError as error:
-        faults += error.faults
-        return {}
-
-
-def _shared_grants(path: Path, faults: list[str]) -> tuple[tuple[Grant, ...], str]:
-    """Return the platform's grants and the hash of their file."""
-    if not path.exists():
-        return (), ""
-    try:
-        return _grants(path, read(path, GrantsFile).grants), _digest(path)
-    except ConfigurationError as error:
-        faults += error.faults
-        return (), ""
-
-
-def _operators(path: Path, faults: list[str]) -> tuple[KeyEntry, ...]:
-    """Return the keys of the operators, none where there is no file."""
-    if not path.exists():
-        return ()
-    try:
-        file = read(path, OperatorsFile)
-    except ConfigurationError as error:
-        faults += error.faults
-        return ()
-    return tuple(
-        entry
-        for operator in file.operators
-        for entry in _keys(Principal(f"key/{operator.name}", "", operator=True), operator.keys)
-    )
-
-
-def _tenant(
-    path: Path, accounts: dict[str, AccountFile], shared: tuple[tuple[Grant, ...], str]
-) -> Tenant:
-    file = read(path, TenantFile)
-    faults = []
-    if file.name != path.stem:
-        faults.append(fault_at(path, "name", f"must be {path.stem}, as the file's"))
-    if file.account not in accounts:
-        faults.append(fault_at(path, "account", "not in accounts.yaml"))
-    if faults:
-        raise ConfigurationError(faults)
-    grants, shared_version = shared
-    return Tenant(
-        name=file.name,
-        version=f"{_digest(path)}{shared_version}",
-        account=file.account,
-        region=accounts[file.account].region,
-        default_output=file.default_output or "",
-        keys=tuple(
-            entry
-            for found in file.principals
-            for entry in _keys(
-                Principal(f"key/{found.name}", file.name, tuple(found.roles)), found.keys
-            )
-        ),
-        grants=(*_grants(path, file.grants), *grants),
-        limits=tuple(_limit(limit, file.time_zone) for limit in file.limits),
-    )
-
-
-def _keys(principal: Principal, keys: list[KeyFile]) -> list[KeyEntry]:
-    return [
-        KeyEntry(key.id, key.hash, principal, expires=key.expires, disabled=key.disabled)
-        for key in keys
-    ]
-
-
-def _grants(path: Path, grants: list[GrantFile]) -> tuple[Grant, ...]:
-    return tuple(
-        Grant(
-            rule=f"{path.name}#grants[{number}]",
-            subject=grant.subject,
-            actions=tuple(grant.actions),
-            algorithms=tuple(grant.algorithms),
-            read=tuple(grant.read),
-            write=tuple(grant.write),
-            priority=grant.ceilings.priority,
-            models=tuple(grant.ceilings.models),
-            pipelines=tuple(grant.ceilings.pipelines),
-            templates=tuple(grant.ceilings.templates),
-            effect=grant.effect,
-        )
-        for number, grant in enumerate(grants)
-    )
-
-
-def _limit(file: RateFile | CountFile, time_zone: str) -> Limit:
-    if isinstance(file, RateFile):
-        return RateLimit(file.id, per_second=file.per_second, burst=file.burst)
-    return CountLimit(file.id, max=file.max, time_zone=time_zone)
-
-
-def _keys_held_twice(tenants: dict[str, Tenant], operators: tuple[KeyEntry, ...]) -> list[str]:
-    keys = [(f"{tenant.name}.yaml", key) for tenant in tenants.values() for key in tenant.keys]
-    keys += [("operators.yaml", key) for key in operators]
-    owners: dict[str, str] = {}
-    faults = []
-    for file, key in keys:
-        if key.hash in owners:
-            faults.append(f"{file}: key {key.key_id} also stands in {owners[key.hash]}")
-        owners[key.hash] = file
-    return faults
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    def _credentials(self, owner: str | None) -> Credentials:
+        if owner is None:
+            return Credentials()
+        if owner == PLATFORM:
+            return self.platform.operators
+        tenant = self.tenant(owner)
+        return tenant.credentials if tenant else Credentials()

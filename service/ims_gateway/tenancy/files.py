@@ -1,8 +1,9 @@
-"""The shape of the configuration files, and their reading.
+"""The shape of the configuration files.
 
     accounts.yaml        upstream accounts
-    grants.yaml          grants that hold for every tenant (optional)
+    issuers.yaml         who issues tokens that are believed (optional)
     operators.yaml       operators of the platform (optional)
+    grants.yaml          roles and grants that every tenant has (optional)
     tenants/<name>.yaml  one tenant each
 
 What it decides: whether a file is well formed. It knows no environment and keeps no state.
@@ -10,136 +11,37 @@ What it decides: whether a file is well formed. It knows no environment and keep
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-from yaml.constructor import ConstructorError
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Pattern = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
-Patterns = Annotated[list[Pattern], Field(min_length=1)]
+from ims_gateway.tenancy.grant_file import GrantFile, Roles
+from ims_gateway.tenancy.principal_file import PrincipalFile, unique_principals
+from ims_gateway.tenancy.shape import File, Name, unique
+
 LONGEST_REFILL_SECONDS: Final = 366 * 24 * 3600
-
-
-class ConfigurationError(Exception):
-    """Faults of the configuration, each with its file; all of them at once."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+Folder = Annotated[
+    str, StringConstraints(pattern=r"^oss://[a-z0-9][a-z0-9-]{1,61}[a-z0-9](/[^/{}%?#\\]+)*$")
+]
+# Only what is verified with a public key: whoever verifies with a shared one could also sign, and
+# "none" signs nothing.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
 
 
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is not an IANA time zone") from error
+        raise ValueError("not an IANA time zone") from error
     return name
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose faults have a line: a key that stands twice, a value such as 2027-13-45."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        keys: list[Any] = []
-        for key, _ in node.value:
-            # YAML keeps the last one and says nothing: a second `grants` would undo the first.
-            if key.value in keys:
-                raise ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
-            keys.append(key.value)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, AttributeError):
-            problem = "a value that cannot be read"
-            raise ConstructorError(None, None, problem, node.start_mark) from None
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class KeyFile(_File):
-    """One API key: its id and what `imsgw keys create` printed as its hash."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{8}$")]
-    hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    expires: datetime | None = None
-    disabled: bool = False
-
-    @model_validator(mode="after")
-    def _has_zone(self) -> KeyFile:
-        if self.expires is not None and self.expires.tzinfo is None:
-            raise ValueError("expires needs a time zone, such as 2027-01-01T00:00:00Z")
-        return self
-
-
-class PrincipalFile(_File):
-    """One caller of the tenant, with its roles and keys."""
-
-    name: Name
-    roles: list[Name] = []
-    keys: list[KeyFile] = []
-
-
-class CeilingsFile(_File):
-    """What a grant allows to be asked for; what is absent is not limited.
-
-    A model, pipeline or template that a job does not name stands as "-".
-    """
-
-    priority: (
-        tuple[Annotated[int, Field(ge=1, le=10)], Annotated[int, Field(ge=1, le=10)]] | None
-    ) = None
-    models: Patterns = ["*"]
-    pipelines: Patterns = ["*"]
-    templates: Patterns = ["*"]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> CeilingsFile:
-        if self.priority and self.priority[0] > self.priority[1]:
-            raise ValueError("priority must be [low, high]")
-        return self
-
-
-class GrantFile(_File):
-    """One grant. The subject is `key/<principal>` or `role/<role>`."""
-
-    subject: Annotated[str, StringConstraints(pattern=r"^(key|role)/[a-z][a-z0-9-]*$")]
-    actions: Annotated[
-        list[Literal["*", "submit", "get", "list", "watch", "cancel"]], Field(min_length=1)
-    ]
-    algorithms: Patterns = ["*"]
-    read: list[Pattern] = []
-    write: list[Pattern] = []
-    ceilings: CeilingsFile = CeilingsFile()
-    effect: Literal["allow", "deny"] = "allow"
-
-    @model_validator(mode="after")
-    def _denies_something(self) -> GrantFile:
-        of_objects = {"*", "submit"}.intersection(self.actions)
-        if self.effect == "deny" and of_objects and not (self.read or self.write):
-            raise ValueError('a deny of submit needs read or write; read: ["*"] denies every job')
-        return self
-
-
-class RateFile(_File):
+class RateFile(File):
     """At most `per_second` on average and `burst` at once."""
 
     id: Name
@@ -154,7 +56,7 @@ class RateFile(_File):
         return self
 
 
-class CountFile(_File):
+class CountFile(File):
     """At most `max` in each calendar day of the tenant."""
 
     id: Name
@@ -162,31 +64,31 @@ class CountFile(_File):
     max: Annotated[int, Field(ge=0, le=10**12)]
 
 
-Folder = Annotated[
-    str, StringConstraints(pattern=r"^oss://[a-z0-9][a-z0-9-]{1,61}[a-z0-9](/[^/{}%?#\\]+)*$")
-]
+class TenantFile(File):
+    """One tenant.
 
-
-class TenantFile(_File):
-    """One tenant."""
+    `shadow_grants` are on trial: what they would decide in the place of `grants` is counted and
+    recorded, and has no effect.
+    """
 
     name: Name
     account: Name
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     default_output: Folder | None = None
     principals: Annotated[list[PrincipalFile], Field(min_length=1)]
+    roles: Roles = {}
     grants: Annotated[list[GrantFile], Field(min_length=1)]
+    shadow_grants: Annotated[list[GrantFile], Field(min_length=1)] | None = None
     limits: list[Annotated[RateFile | CountFile, Field(discriminator="kind")]] = []
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> TenantFile:
-        _unique("limit", [limit.id for limit in self.limits])
-        _unique("principal", [principal.name for principal in self.principals])
-        _unique("key", [key.id for principal in self.principals for key in principal.keys])
+        unique("limit", [limit.id for limit in self.limits])
+        unique_principals("principal", self.principals)
         return self
 
 
-class CredentialsFile(_File):
+class CredentialsFile(File):
     """Where an account's keys come from: the environment, or a file of their own."""
 
     source: Literal["environment", "file"] = "environment"
@@ -199,7 +101,7 @@ class CredentialsFile(_File):
         return self
 
 
-class AccountFile(_File):
+class AccountFile(File):
     """One upstream account."""
 
     name: Name
@@ -213,97 +115,59 @@ class AccountFile(_File):
     credentials: CredentialsFile = CredentialsFile()
 
 
-class AccountsFile(_File):
+class AccountsFile(File):
     """All upstream accounts."""
 
     accounts: Annotated[list[AccountFile], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> AccountsFile:
-        _unique("account", [account.name for account in self.accounts])
+        unique("account", [account.name for account in self.accounts])
         return self
 
 
-class GrantsFile(_File):
-    """The platform's grants."""
+class IssuerFile(File):
+    """One issuer of tokens (OpenID Connect), and where its public keys (JWKS) are.
 
-    grants: list[GrantFile] = []
-
-
-class OperatorFile(_File):
-    """One operator of the platform: keys and nothing else, since no policy is asked about it."""
+    `audiences` has no default: a token that was made for somebody else must not be of use here.
+    """
 
     name: Name
-    keys: Annotated[list[KeyFile], Field(min_length=1)]
-
-
-class OperatorsFile(_File):
-    """The operators of the platform."""
-
-    operators: Annotated[list[OperatorFile], Field(min_length=1)]
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    audiences: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=16)
+    ]
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256"]
+    jwks_url: str | None = None
+    jwks_file: Path | None = None
+    ca_file: Path | None = None
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> OperatorsFile:
-        _unique("operator", [operator.name for operator in self.operators])
-        _unique("key", [key.id for operator in self.operators for key in operator.keys])
+    def _has_one_source(self) -> IssuerFile:
+        if (self.jwks_url is None) == (self.jwks_file is None):
+            raise ValueError("needs either jwks_url or jwks_file")
+        if self.jwks_url is not None:
+            _check_keys_url(self.jwks_url)
+        elif self.ca_file is not None:
+            raise ValueError("ca_file goes with jwks_url")
         return self
 
 
-def _unique(what: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{what} defined twice: {', '.join(twice)}")
+def _check_keys_url(url: str) -> None:
+    """Raise ValueError where somebody on the way could put keys of their own in."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",)):
+        raise ValueError("jwks_url must begin with https://")
 
 
-FileModel = TypeVar("FileModel", bound=_File)
+class IssuersFile(File):
+    """All issuers."""
 
+    issuers: Annotated[list[IssuerFile], Field(min_length=1)]
 
-def read(path: Path, model: type[FileModel]) -> FileModel:
-    """Read and check one YAML file.
-
-    Raises ConfigurationError with every fault, as "file:line: path: what is wrong". Values are not
-    shown: they may be secrets.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise ConfigurationError([_fault(path, text, fault) for fault in error.errors()]) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigurationError([f"{path.name}:{line}: {error.problem}"]) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError([f"{path.name}: {type(error).__name__}"]) from None
-
-
-def fault_at(path: Path, field: str, problem: str) -> str:
-    """Return a fault of one of the file's own fields, found by looking at other files."""
-    return f"{path.name}:{_line(path.read_text(encoding='utf-8'), [field])}: {field}: {problem}"
-
-
-def _fault(path: Path, text: str, fault: Any) -> str:
-    where = [part for part in fault["loc"] if part not in ("rate", "day")]
-    field = re.sub(r"\.\[", "[", ".".join(f"[{p}]" if isinstance(p, int) else p for p in where))
-    return f"{path.name}:{_line(text, where)}: {field or 'file'}: {fault['msg']}"
-
-
-def _line(text: str, where: list[str | int]) -> int:
-    """Return the line of the deepest part of the path that the file has."""
-    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    line = node.start_mark.line if node else 0
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                break
-            key, node = found[0]
-            line = key.start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            if part >= len(node.value):
-                break
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
+    @model_validator(mode="after")
+    def _are_unique(self) -> IssuersFile:
+        unique("issuer", [issuer.name for issuer in self.issuers])
+        unique("issuer", [issuer.issuer for issuer in self.issuers])
+        return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ims_gateway.identity.principal import Principal
@@ -26,11 +27,31 @@ class KeyEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """The claims by which a principal is recognized in the tokens of an issuer."""
+
+    issuer: str
+    claims: tuple[tuple[str, str], ...]
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """All by which principals are recognized; `spiffe_ids` by id."""
+
+    keys: tuple[KeyEntry, ...] = ()
+    tokens: tuple[TokenEntry, ...] = ()
+    spiffe_ids: Mapping[str, Principal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One tenant's file, parsed and checked.
 
     `version` is a hash of the file and of the platform's rules, so that a decision can be told from
     one under other rules. `default_output` is a folder such as oss://bucket/folder, or empty.
+    `roles` maps each subject ("principal/render-farm", "role/lead") to the roles that it has.
+    `shadow_grants` are on trial; None where none are.
     """
 
     name: str
@@ -38,9 +59,11 @@ class Tenant:
     account: str
     region: str
     default_output: str
-    keys: tuple[KeyEntry, ...]
+    credentials: Credentials
+    roles: Mapping[str, tuple[str, ...]]
     grants: tuple[Grant, ...]
     limits: tuple[Limit, ...]
+    shadow_grants: tuple[Grant, ...] | None = None
 
     @property
     def resource(self) -> str:

@@ -30,7 +30,7 @@ def record(state=State.QUEUED, **changes):
         "tenant": "acme",
         "request_id": "r-1",
         "body_hash": b"",
-        "principal": "key/farm",
+        "principal": "principal/farm",
         "algorithm": "cover",
         "account": "main",
         "spec": SPEC.SerializeToString(),
@@ -53,7 +53,11 @@ def test_a_job_is_what_was_asked_for_with_what_became_of_it():
     """The caller's own members, and those that the gateway sets."""
     job = job_message(record())
 
-    assert (job.name, job.request_id, job.principal) == ("tenants/acme/jobs/1", "r-1", "key/farm")
+    assert (job.name, job.request_id, job.principal) == (
+        "tenants/acme/jobs/1",
+        "r-1",
+        "principal/farm",
+    )
     assert (job.user_data, job.labels, job.cover) == ("mine", {"a": "b"}, SPEC.cover)
     assert job.upstream_job_id == "u-1"
     assert job.create_time.ToMicroseconds() == CREATED

@@ -410,10 +410,10 @@ def test_list_fits_a_narrow_terminal(imsctl, gateway, at, monkeypatch):
 def test_whoami_names_the_caller(imsctl, gateway):
     """Principal, tenant and roles."""
     gateway.answers["WhoAmI"] = [
-        WhoAmIResponse(principal="key/farm", tenant="tenants/acme", roles=["a", "b"])
+        WhoAmIResponse(principal="principal/farm", tenant="tenants/acme", roles=["a", "b"])
     ]
     assert imsctl("whoami").stdout.split() == [
-        "principal", "key/farm", "tenant", "tenants/acme", "roles", "a,", "b",
+        "principal", "principal/farm", "tenant", "tenants/acme", "roles", "a,", "b",
     ]  # fmt: skip
     assert json.loads(imsctl("-o", "json", "whoami").stdout)["roles"] == ["a", "b"]
 

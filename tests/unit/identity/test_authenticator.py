@@ -8,13 +8,13 @@ from ims_gateway.errors import NotAuthenticated
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.identity.principal import Principal
-from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.tenant import KeyEntry, Tenant
+from ims_gateway.tenancy.tenant import Credentials, KeyEntry
+from tests.tenants import a_tenant, directory_of
 
 PEPPER = b"a pepper of the gateway's own"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-FARM = Principal("key/farm", "acme", ("editor",))
-DESK = Principal("key/desk", "acme")
+FARM = Principal("principal/farm", "acme", ("editor",))
+DESK = Principal("principal/desk", "acme")
 KEYS = {name: new_key()[1] for name in ("old", "new", "expired", "disabled", "desk", "unknown")}
 
 
@@ -32,8 +32,8 @@ def authenticator(*, pepper=PEPPER, clock=NOW.timestamp):
         entry("disabled", disabled=True),
         entry("desk", DESK),
     )
-    tenant = Tenant("acme", "v1", "main", "cn-shanghai", "", keys, (), ())
-    return Authenticator(Directory({"acme": tenant}, {}), pepper, clock)
+    directory = directory_of([a_tenant(credentials=Credentials(keys))])
+    return Authenticator(lambda: directory, pepper, clock)
 
 
 def bearer(key):

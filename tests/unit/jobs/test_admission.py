@@ -153,7 +153,7 @@ def test_the_same_request_gets_the_job_that_exists_and_pays_nothing(ledger_rows)
     """Also when the limit has no room any more."""
     first = ledger_rows.admit(intent(1), SLOW, DAILY)
     before = ledger_rows.everything()
-    again = ledger_rows.admit(intent(1, job_id="job-2", principal="key/desk"), SLOW, DAILY)
+    again = ledger_rows.admit(intent(1, job_id="job-2", principal="principal/desk"), SLOW, DAILY)
 
     assert again.recalled
     assert again.record == first.record

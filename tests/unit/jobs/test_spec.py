@@ -18,7 +18,7 @@ def test_what_only_the_gateway_sets_is_left_out():
         name="tenants/globex/jobs/1",
         state=job_pb2.Job.STATE_SUCCEEDED,
         request_id="x",
-        principal="key/root",
+        principal="principal/root",
         upstream_job_id="x",
         failure={"code": "x"},
         create_time={"seconds": 1},

@@ -57,7 +57,7 @@ def intent(number: int = 0, **changes: Any) -> Intent:
         "tenant": "acme",
         "request_id": f"request-{number}",
         "body_hash": b"a body",
-        "principal": "key/farm",
+        "principal": "principal/farm",
         "algorithm": "cover",
         "account": "main",
         "spec": b"a spec",

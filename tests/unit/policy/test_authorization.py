@@ -7,11 +7,10 @@ from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.policy.decision import Dimension
 from ims_gateway.policy.grant import Grant
-from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.tenant import KeyEntry, Tenant
 from imsgateway.v1 import job_pb2
+from tests.tenants import a_tenant, directory_of
 
-CALLER = Principal("key/farm", "acme", ("editor",))
+CALLER = Principal("principal/farm", "acme", ("editor",))
 GRANTS = (
     Grant(
         "acme.yaml#grants[0]",
@@ -34,15 +33,14 @@ GRANTS = (
 
 def tenant(name="acme", grants=GRANTS):
     """Return a tenant with one caller."""
-    keys = (KeyEntry("k", name, Principal("key/farm", name, ("editor",))),)
-    return Tenant(name, "v1", "main", "cn-shanghai", "", keys, grants, ())
+    return a_tenant(name, roles={"principal/farm": ("role/editor",)}, grants=grants)
 
 
 @pytest.fixture
 def authorization():
     """Return what decides for two tenants."""
-    tenants = {name: tenant(name) for name in ("acme", "globex")}
-    return Authorization(Directory(tenants, {}))
+    directory = directory_of(tenant(name) for name in ("acme", "globex"))
+    return Authorization(lambda: directory)
 
 
 def matting(read="oss://acme-in/a.mp4", background="oss://acme-in/b.png", **members):
@@ -71,14 +69,14 @@ def test_every_other_tenant_is_refused_alike(authorization, parent):
     with pytest.raises(PolicyDenied) as raised:
         authorization.tenant(CALLER, parent, "d-1")
 
-    assert raised.value.message == "key/farm may not act for another tenant"
+    assert raised.value.message == "principal/farm may not act for another tenant"
     assert raised.value.metadata == {"dimension": "SUBJECT", "decision_id": "d-1"}
 
 
 def test_a_caller_of_a_tenant_that_is_gone_is_nobody(authorization):
     """A principal outlives its tenant's file by nothing."""
     with pytest.raises(NotAuthenticated):
-        authorization.tenant(Principal("key/farm", "gone"), "tenants/gone", "d-1")
+        authorization.tenant(Principal("principal/farm", "gone"), "tenants/gone", "d-1")
 
 
 def test_every_object_of_a_job_is_asked_about(authorization):
@@ -99,18 +97,18 @@ def test_every_object_of_a_job_is_asked_about(authorization):
         (
             matting(read="oss://other/a.mp4"),
             Dimension.READ,
-            "key/farm may not read oss://other/a.mp4",
+            "principal/farm may not read oss://other/a.mp4",
         ),
         (
             matting(background="http://other.oss-cn-shanghai.aliyuncs.com/b.png"),
             Dimension.READ,
-            "key/farm may not read oss://other/b.png",
+            "principal/farm may not read oss://other/b.png",
         ),
-        (matting(priority=6), Dimension.CEILING, "key/farm has no grant that fits: ceiling"),
+        (matting(priority=6), Dimension.CEILING, "principal/farm has no grant that fits: ceiling"),
         (
             matting(read="oss://acme-in/secret/a.mp4"),
             Dimension.DENY,
-            "key/farm is denied by acme.yaml#grants[1]",
+            "principal/farm is denied by acme.yaml#grants[1]",
         ),
         (
             job_pb2.Job(
@@ -120,7 +118,7 @@ def test_every_object_of_a_job_is_asked_about(authorization):
                 }
             ),
             Dimension.ALGORITHM,
-            "key/farm has no grant that fits: algorithm",
+            "principal/farm has no grant that fits: algorithm",
         ),
     ],
 )
@@ -140,7 +138,7 @@ def test_an_output_that_may_not_be_written_is_named(authorization):
     job.video_green_screen_matting.output.uri = "oss://acme-in/c.mp4"
     refusal = denial(CALLER, authorization.submit(CALLER, tenant(), job), "d-1")
 
-    assert refusal.message == "key/farm may not write oss://acme-in/c.mp4"
+    assert refusal.message == "principal/farm may not write oss://acme-in/c.mp4"
 
 
 @pytest.mark.parametrize(
@@ -163,9 +161,9 @@ def test_calls_after_the_submit_need_a_grant_for_the_action(
 
 def test_a_tenant_s_policy_does_not_reach_into_another():
     """The same principal's name in two tenants is two principals."""
-    other = tenant("globex", grants=(Grant("r", "key/nobody", ("get",)),))
-    directory = Directory({"acme": tenant(), "globex": other}, {})
-    stranger = Principal("key/farm", "globex", ("editor",))
-    decision = Authorization(directory).submit(stranger, other, matting())
+    other = tenant("globex", grants=(Grant("r", "principal/nobody", ("get",)),))
+    directory = directory_of([tenant(), other])
+    stranger = Principal("principal/farm", "globex", ("editor",))
+    decision = Authorization(lambda: directory).submit(stranger, other, matting())
 
     assert decision.failed is Dimension.SUBJECT

@@ -24,13 +24,13 @@ IN = "oss://acme-in/film.mp4"
 OUT = "oss://acme-out/film.png"
 GRANT = Grant(
     rule="acme.yaml#grants[0]",
-    subject="key/farm",
+    subject="principal/farm",
     actions=("submit",),
     algorithms=("cover", "video_clip"),
     read=("oss://acme-in/*",),
     write=("oss://acme-out/*",),
 )
-ASK = Ask("key/farm", "submit", "cover", (("read", IN), ("write", OUT)))
+ASK = Ask("principal/farm", "submit", "cover", (("read", IN), ("write", OUT)))
 
 
 def grant(rule="r", **changes):
@@ -155,7 +155,7 @@ def test_a_deny_hits_the_objects_it_names_and_no_other():
 
 def test_a_deny_alone_allows_nothing():
     """What no rule denies still needs a rule that allows it."""
-    decision = decide(ASK, grant(effect="deny", subject="key/other"))
+    decision = decide(ASK, grant(effect="deny", subject="principal/other"))
 
     assert (decision.allowed, decision.failed, decision.rule) == (False, Dimension.SUBJECT, "")
 
@@ -182,7 +182,7 @@ def test_the_order_of_rows_decides_nothing():
 
 
 FAILURES = {
-    Dimension.SUBJECT: ask(subject="key/other"),
+    Dimension.SUBJECT: ask(subject="principal/other"),
     Dimension.ACTION: ask(action="cancel"),
     Dimension.ALGORITHM: ask(algorithm="video_h2v"),
     Dimension.READ: ask(objects=(("read", "oss://other/film.mp4"), ("write", OUT))),
@@ -205,7 +205,7 @@ def test_a_refusal_names_the_dimension_that_did_not_fit(dimension):
 def test_the_dimension_is_that_of_the_grant_that_comes_closest():
     """A grant that fails late counts for more than one that fails at once."""
     late = grant("late", priority=(1, 2))
-    decision = decide(ask(priority=9), grant("early", subject="key/other"), late)
+    decision = decide(ask(priority=9), grant("early", subject="principal/other"), late)
 
     assert decision.failed is Dimension.CEILING
 
@@ -219,18 +219,22 @@ def test_the_refusal_of_several_objects_names_the_first():
 
 def test_a_role_gives_its_grants_to_its_principals_alone():
     """Roles are those of the tenant's file; nobody has one by its name."""
-    roles = {"key/farm": ("role/editor",), "key/guest": ("role/viewer",), "key/none": ()}
+    roles = {
+        "principal/farm": ("role/editor",),
+        "principal/guest": ("role/viewer",),
+        "principal/none": (),
+    }
     granted = grant(subject="role/editor")
 
     assert decide(ASK, granted, roles=roles).allowed
-    for subject in ("key/guest", "key/none", "key/unheard-of"):
+    for subject in ("principal/guest", "principal/none", "principal/unheard-of"):
         decision = decide(ask(subject=subject), granted, roles=roles)
         assert (decision.allowed, decision.failed) == (False, Dimension.SUBJECT)
 
 
 def test_a_principal_has_the_grants_of_all_its_roles():
     """A deny for one role holds although another role allows."""
-    roles = {"key/farm": ("role/a", "role/b")}
+    roles = {"principal/farm": ("role/a", "role/b")}
     allow = grant("allow", subject="role/a")
     deny = grant("deny", subject="role/b", effect="deny")
 
@@ -342,7 +346,7 @@ PATTERNS = st.lists(
     st.sampled_from(("oss://a/*", "oss://*", "*x", "media:1", "*")), max_size=2, unique=True
 ).map(tuple)
 SOME = {"min_size": 1, "max_size": 2, "unique": True}
-SUBJECTS = ("key/a", "key/b", "role/r", "role/s")
+SUBJECTS = ("principal/a", "principal/b", "role/r", "role/s")
 CHOSEN = ("m", "*", "-")
 GRANTS = st.builds(
     Grant,

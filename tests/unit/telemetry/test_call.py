@@ -18,7 +18,7 @@ from ims_gateway.policy.decision import Decision, Dimension, ObjectDecision
 from ims_gateway.telemetry.call import SERVER_FAULTS, Call, outcome_of
 
 SECRET = "hunter2"
-FARM = Principal("key/farm", "acme", ("editor",))
+FARM = Principal("principal/farm", "acme", ("editor",))
 REFUSED = ObjectDecision("write", "oss://b/2", allowed=False, rule="r2", failed=Dimension.DENY)
 DECISION = Decision(
     allowed=False,
@@ -128,7 +128,7 @@ def test_a_span_tells_whose_call_it_was(traced):
     call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
     attributes = traced.spans[call.method].attributes
 
-    assert attributes["imsgateway.principal"] == "key/farm"
+    assert attributes["imsgateway.principal"] == "principal/farm"
     assert attributes["imsgateway.tenant"] == "acme"
     assert attributes["imsgateway.algorithm"] == "cover"
     assert attributes["imsgateway.rule"] == "r2"
@@ -151,7 +151,7 @@ def test_a_record_is_one_line_of_json(traced):
         "decision_id": "d-1",
         "trace_id": f"{call.span.get_span_context().trace_id:032x}",
         "method": "imsgateway.v1.JobService/SubmitJob",
-        "principal": "key/farm",
+        "principal": "principal/farm",
         "tenant": "acme",
         "algorithm": "cover",
         "job": "tenants/acme/jobs/1",

@@ -1,0 +1,121 @@
+"""A tenant's file that was found good, kept small until somebody of the tenant calls."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ims_gateway.policy.grant import Grant
+from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
+from ims_gateway.tenancy.files import CountFile, RateFile, TenantFile
+from ims_gateway.tenancy.platform import (
+    Platform,
+    credentials,
+    digest,
+    grants_of,
+    guests_of,
+    unknown_issuers,
+)
+from ims_gateway.tenancy.reading import ConfigurationError, Fault, fault_at, parse
+from ims_gateway.tenancy.tenant import Credentials, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """The text of a good file, packed.
+
+    `guests` are the principals of other tenants that its grants name.
+    """
+
+    name: str
+    packed: bytes
+    guests: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        return zlib.decompress(self.packed).decode()
+
+    @property
+    def credentials(self) -> Credentials:
+        """All by which the tenant's principals are recognized."""
+        return credentials(self.name, self._file.principals)
+
+    def opened(self, platform: Platform) -> Tenant:
+        """Return the tenant, under the platform's present rules."""
+        return tenant_of(self._file, f"{digest(self.text)}{platform.version}", platform)
+
+    @property
+    def _file(self) -> TenantFile:
+        return parse(self.text, f"{self.name}.yaml", TenantFile)
+
+
+def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Credentials]:
+    """Check a tenant's file by itself and against the platform's.
+
+    Raises ConfigurationError with every fault.
+    """
+    file = parse(text, path.name, TenantFile)
+    found = credentials(file.name, file.principals)
+    faults = [*_faults(path, text, file, platform)]
+    faults += unknown_issuers(path.name, found, platform.issuers)
+    if faults:
+        raise ConfigurationError(faults)
+    packed = zlib.compress(text.encode(), 9)
+    return Filed(file.name, packed, guests_of(file.grants)), found
+
+
+def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:
+    """Return what a file says, with the platform's rules added."""
+    grants = grants_of(f"{file.name}.yaml#grants", file.grants)
+    return Tenant(
+        name=file.name,
+        version=version,
+        account=file.account,
+        region=platform.accounts[file.account].region,
+        default_output=file.default_output or "",
+        credentials=credentials(file.name, file.principals),
+        roles=_roles(file, platform),
+        grants=(*grants, *platform.grants(file.name)),
+        limits=tuple(_limit(limit, file.time_zone) for limit in file.limits),
+        shadow_grants=_shadow_grants(file, grants, platform),
+    )
+
+
+def _faults(path: Path, text: str, file: TenantFile, platform: Platform) -> list[Fault]:
+    faults = []
+    if file.name != path.stem:
+        faults.append(fault_at(text, path.name, ["name"], f"must be {path.stem}, as the file's"))
+    # Without accounts, their file is at fault, and says so itself.
+    if platform.accounts and file.account not in platform.accounts:
+        faults.append(fault_at(text, path.name, ["account"], "not in accounts.yaml"))
+    return faults
+
+
+def _roles(file: TenantFile, platform: Platform) -> dict[str, tuple[str, ...]]:
+    """Return what each principal and role has: its own roles and those that they include."""
+    included = {**platform.shared.roles, **file.roles}
+    roles = {f"role/{role}": names for role, names in included.items()}
+    roles |= {f"principal/{found.name}": found.roles for found in file.principals}
+    return {
+        subject: tuple(f"role/{name}" for name in names)
+        for subject, names in roles.items()
+        if names
+    }
+
+
+def _shadow_grants(
+    file: TenantFile, grants: tuple[Grant, ...], platform: Platform
+) -> tuple[Grant, ...] | None:
+    if file.shadow_grants is None and platform.shared.shadow_grants is None:
+        return None
+    if file.shadow_grants is not None:
+        grants = grants_of(f"{file.name}.yaml#shadow_grants", file.shadow_grants)
+    return (*grants, *platform.shadow_grants(file.name))
+
+
+def _limit(file: RateFile | CountFile, time_zone: str) -> Limit:
+    if isinstance(file, RateFile):
+        return RateLimit(file.id, per_second=file.per_second, burst=file.burst)
+    return CountLimit(file.id, max=file.max, time_zone=time_zone)

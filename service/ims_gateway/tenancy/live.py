@@ -1,0 +1,85 @@
+"""Keeps the directory in force: looks for changed files, and swaps the directory whole.
+
+Decides when to look. A call takes the directory that is current when it asks, and keeps what it got
+from it. What it never does: judge a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ims_gateway.tenancy.directory import Directory
+from ims_gateway.tenancy.loading import Loaded, load, refresh
+from ims_gateway.tenancy.reading import Fault
+
+LOOK_SECONDS: Final = 0.5
+# Files that were being written when they were seen.
+LOOK_AGAIN_SECONDS: Final = 0.2
+
+log = structlog.get_logger()
+
+
+class Live:
+    """The directory of the configuration folder, as it is now.
+
+    `told` is called with every directory that replaces another one and with every change of the
+    faults. Raises ConfigurationError as `loading.load` does.
+    """
+
+    def __init__(self, folder: Path, told: Callable[[Live], None] | None = None) -> None:
+        self._folder = folder
+        self._told = told
+        self._loaded = load(folder)
+        self._one_at_a_time = asyncio.Lock()
+        _report_faults(self._loaded, {})
+
+    @property
+    def directory(self) -> Directory:
+        """The directory in force."""
+        return self._loaded.directory
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with files that were not taken."""
+        return tuple(fault for found in self._loaded.faults.values() for fault in found)
+
+    async def run(self) -> None:
+        """Look for changes until cancelled. No failure ends it."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._loaded.unsettled else LOOK_SECONDS)
+            try:
+                await self.reload()
+            except Exception:
+                log.exception("configuration cannot be looked at")
+
+    async def reload(self) -> None:
+        """Take the files that have changed."""
+        async with self._one_at_a_time:
+            before = self._loaded
+            after = await asyncio.to_thread(refresh, self._folder, before)
+            self._loaded = after
+        if after is not before and (after.directory, after.faults) != (
+            before.directory,
+            before.faults,
+        ):
+            _report_faults(after, before.faults)
+            log.info(
+                "configuration reloaded",
+                tenants=len(after.directory),
+                platform_version=after.directory.platform.version,
+                faults=len(self.faults),
+            )
+            if self._told:
+                self._told(self)
+
+
+def _report_faults(loaded: Loaded, known: Mapping[str, tuple[Fault, ...]]) -> None:
+    for name, found in loaded.faults.items():
+        if known.get(name) != found:
+            for fault in found:
+                log.error("configuration file not taken", fault=str(fault))
