@@ -45,6 +45,7 @@ reliability: $(STUBS) ## Kill gateways at every step of a submit and check the b
 
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.tenants
 
 docs: $(STUBS) ## Renew the generated tables of the documentation
 	$(BIN)/python docs/generate.py

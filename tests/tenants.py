@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.index import Index
+from ims_gateway.tenancy.index import Index, entries_of
 from ims_gateway.tenancy.platform import Platform
 from ims_gateway.tenancy.tenant import Credentials, Tenant
 
@@ -29,5 +29,5 @@ def directory_of(tenants: Iterable[Tenant], platform: Platform | None = None) ->
     index = Index()
     tenants = [*tenants]
     for tenant in tenants:
-        index.add(tenant.name, tenant.credentials)
+        index.add(tenant.name, entries_of(tenant.credentials))
     return Directory(platform or Platform(), {}, index, tenants)

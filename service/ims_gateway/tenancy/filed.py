@@ -9,6 +9,7 @@ from pathlib import Path
 from ims_gateway.policy.grant import Grant
 from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
 from ims_gateway.tenancy.files import CountFile, RateFile, TenantFile
+from ims_gateway.tenancy.index import Entries, entries_of
 from ims_gateway.tenancy.platform import (
     Platform,
     credentials,
@@ -18,7 +19,7 @@ from ims_gateway.tenancy.platform import (
     unknown_issuers,
 )
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, fault_at, parse
-from ims_gateway.tenancy.tenant import Credentials, Tenant
+from ims_gateway.tenancy.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class Filed:
         return zlib.decompress(self.packed).decode()
 
     @property
-    def credentials(self) -> Credentials:
-        """All by which the tenant's principals are recognized."""
-        return credentials(self.name, self._file.principals)
+    def entries(self) -> Entries:
+        """All by which the tenant's principals are found."""
+        return entries_of(credentials(self.name, self._file.principals))
 
     def opened(self, platform: Platform) -> Tenant:
         """Return the tenant, under the platform's present rules."""
@@ -51,7 +52,7 @@ class Filed:
         return parse(self.text, f"{self.name}.yaml", TenantFile)
 
 
-def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Credentials]:
+def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Entries]:
     """Check a tenant's file by itself and against the platform's.
 
     Raises ConfigurationError with every fault.
@@ -62,8 +63,8 @@ def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Credentials
     faults += unknown_issuers(path.name, found, platform.issuers)
     if faults:
         raise ConfigurationError(faults)
-    packed = zlib.compress(text.encode(), 9)
-    return Filed(file.name, packed, guests_of(file.grants)), found
+    packed = zlib.compress(text.encode(), 1)
+    return Filed(file.name, packed, guests_of(file.grants)), entries_of(found)
 
 
 def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:

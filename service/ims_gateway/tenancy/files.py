@@ -75,11 +75,11 @@ class TenantFile(File):
     account: Name
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     default_output: Folder | None = None
-    principals: Annotated[list[PrincipalFile], Field(min_length=1)]
-    roles: Roles = {}
-    grants: Annotated[list[GrantFile], Field(min_length=1)]
-    shadow_grants: Annotated[list[GrantFile], Field(min_length=1)] | None = None
-    limits: list[Annotated[RateFile | CountFile, Field(discriminator="kind")]] = []
+    principals: Annotated[tuple[PrincipalFile, ...], Field(min_length=1)]
+    roles: Roles = Field(default_factory=dict)
+    grants: Annotated[tuple[GrantFile, ...], Field(min_length=1)]
+    shadow_grants: Annotated[tuple[GrantFile, ...], Field(min_length=1)] | None = None
+    limits: tuple[Annotated[RateFile | CountFile, Field(discriminator="kind")], ...] = ()
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> TenantFile:
@@ -118,7 +118,7 @@ class AccountFile(File):
 class AccountsFile(File):
     """All upstream accounts."""
 
-    accounts: Annotated[list[AccountFile], Field(min_length=1)]
+    accounts: Annotated[tuple[AccountFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> AccountsFile:
@@ -135,9 +135,10 @@ class IssuerFile(File):
     name: Name
     issuer: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
     audiences: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=16)
+        tuple[Annotated[str, StringConstraints(min_length=1)], ...],
+        Field(min_length=1, max_length=16),
     ]
-    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256"]
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256",)
     jwks_url: str | None = None
     jwks_file: Path | None = None
     ca_file: Path | None = None
@@ -164,7 +165,7 @@ def _check_keys_url(url: str) -> None:
 class IssuersFile(File):
     """All issuers."""
 
-    issuers: Annotated[list[IssuerFile], Field(min_length=1)]
+    issuers: Annotated[tuple[IssuerFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _are_unique(self) -> IssuersFile:

@@ -19,9 +19,9 @@ class CeilingsFile(File):
     """
 
     priority: tuple[Priority, Priority] | None = None
-    models: Patterns = ["*"]
-    pipelines: Patterns = ["*"]
-    templates: Patterns = ["*"]
+    models: Patterns = ("*",)
+    pipelines: Patterns = ("*",)
+    templates: Patterns = ("*",)
 
     @model_validator(mode="after")
     def _in_order(self) -> CeilingsFile:
@@ -39,11 +39,11 @@ class GrantFile(File):
 
     subject: Annotated[str, StringConstraints(pattern=SUBJECT)]
     actions: Annotated[
-        list[Literal["*", "submit", "get", "list", "watch", "cancel"]], Field(min_length=1)
+        tuple[Literal["*", "submit", "get", "list", "watch", "cancel"], ...], Field(min_length=1)
     ]
-    algorithms: Patterns = ["*"]
-    read: list[Pattern] = []
-    write: list[Pattern] = []
+    algorithms: Patterns = ("*",)
+    read: tuple[Pattern, ...] = ()
+    write: tuple[Pattern, ...] = ()
     ceilings: CeilingsFile = CeilingsFile()
     effect: Literal["allow", "deny"] = "allow"
 
@@ -55,7 +55,7 @@ class GrantFile(File):
         return self
 
 
-def _without_circles(roles: dict[str, list[str]]) -> dict[str, list[str]]:
+def _without_circles(roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for role, included in roles.items():
         found, more = set[str](), set(included)
         while more:
@@ -67,7 +67,7 @@ def _without_circles(roles: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 # Role -> the roles that whoever has it has as well.
-Roles = Annotated[dict[Name, list[Name]], AfterValidator(_without_circles)]
+Roles = Annotated[dict[Name, tuple[Name, ...]], AfterValidator(_without_circles)]
 
 
 class GrantsFile(File):
@@ -77,6 +77,6 @@ class GrantsFile(File):
     they would decide in the place of `grants` is counted and recorded, and has no effect.
     """
 
-    roles: Roles = {}
-    grants: list[GrantFile] = []
-    shadow_grants: list[GrantFile] | None = None
+    roles: Roles = Field(default_factory=dict)
+    grants: tuple[GrantFile, ...] = ()
+    shadow_grants: tuple[GrantFile, ...] | None = None

@@ -19,6 +19,24 @@ MOST_COMBINATIONS: Final = 1024
 Claims = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What an index has of an owner: hashes of keys, SPIFFE ids, issuers with claims."""
+
+    keys: tuple[bytes, ...]
+    spiffe_ids: tuple[str, ...] = ()
+    tokens: tuple[tuple[str, Claims], ...] = ()
+
+
+def entries_of(credentials: Credentials) -> Entries:
+    """Return the entries that credentials make."""
+    return Entries(
+        tuple(bytes.fromhex(key.hash) for key in credentials.keys),
+        tuple(credentials.spiffe_ids),
+        tuple((token.issuer, token.claims) for token in credentials.tokens),
+    )
+
+
 @dataclass(slots=True)
 class Index:
     """Owners by the hash of an API key, by SPIFFE id, and by an issuer's claims."""
@@ -35,24 +53,27 @@ class Index:
             self.keys.copy(), self.spiffe_ids.copy(), self.tokens.copy(), self.shapes.copy()
         )
 
-    def add(self, owner: str, credentials: Credentials) -> None:
-        """Let credentials belong to an owner."""
-        for table, credential in self._places(credentials):
-            table[credential] = owner
-        for token in credentials.tokens:
-            shape = tuple(name for name, _ in token.claims)
-            self.shapes[token.issuer] = self.shapes.get(token.issuer, frozenset()) | {shape}
+    def add(self, owner: str, entries: Entries) -> None:
+        """Let the entries belong to an owner."""
+        for table, keys in self._tables(entries):
+            table.update(dict.fromkeys(keys, owner))
+        for issuer, claims in entries.tokens:
+            shape = tuple(name for name, _ in claims)
+            self.shapes[issuer] = self.shapes.get(issuer, frozenset()) | {shape}
 
-    def remove(self, owner: str, credentials: Credentials) -> None:
+    def remove(self, owner: str, entries: Entries) -> None:
         """Let what belongs to the owner belong to nobody."""
-        for table, credential in self._places(credentials):
-            if table.get(credential) == owner:
-                del table[credential]
+        for table, keys in self._tables(entries):
+            for key in keys:
+                if table.get(key) == owner:
+                    del table[key]
 
-    def owners(self, credentials: Credentials) -> list[str]:
-        """Return whose the credentials are already."""
-        found = {table.get(credential) for table, credential in self._places(credentials)}
-        return sorted(owner for owner in found if owner is not None)
+    def owners(self, entries: Entries) -> list[str]:
+        """Return whose the entries are already."""
+        found = {
+            table[key] for table, keys in self._tables(entries) for key in keys if key in table
+        }
+        return sorted(found)
 
     def by_claims(self, issuer: str, claims: Mapping[str, Any]) -> set[tuple[str, Claims]]:
         """Return the owners that recognize somebody by the claims, with those claims.
@@ -70,13 +91,12 @@ class Index:
             values = ([(name, text) for text in _texts(claims.get(name))] for name in shape)
             yield from islice(product(*values), MOST_COMBINATIONS)
 
-    def _places(self, credentials: Credentials) -> Iterator[tuple[dict[Any, str], Any]]:
-        for key in credentials.keys:
-            yield self.keys, bytes.fromhex(key.hash)
-        for spiffe_id in credentials.spiffe_ids:
-            yield self.spiffe_ids, spiffe_id
-        for token in credentials.tokens:
-            yield self.tokens, (token.issuer, token.claims)
+    def _tables(self, entries: Entries) -> tuple[tuple[dict[Any, str], tuple[Any, ...]], ...]:
+        return (
+            (self.keys, entries.keys),
+            (self.spiffe_ids, entries.spiffe_ids),
+            (self.tokens, entries.tokens),
+        )
 
 
 def _texts(claim: Any) -> Iterable[str]:

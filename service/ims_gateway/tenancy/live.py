@@ -7,6 +7,7 @@ from it. What it never does: judge a file.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -61,7 +62,7 @@ class Live:
         """Take the files that have changed."""
         async with self._one_at_a_time:
             before = self._loaded
-            after = await asyncio.to_thread(refresh, self._folder, before)
+            after = await asyncio.to_thread(refresh, self._folder, before, time.time_ns())
             self._loaded = after
         if after is not before and (after.directory, after.faults) != (
             before.directory,

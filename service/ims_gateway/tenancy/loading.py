@@ -6,29 +6,21 @@ or for a file of the platform all of it, stays as it was. What it never does: wa
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from ims_gateway.tenancy import platform as platforms
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.filed import Filed, filed
-from ims_gateway.tenancy.index import PLATFORM, Index
+from ims_gateway.tenancy.index import PLATFORM, Entries, Index, entries_of
+from ims_gateway.tenancy.looking import TENANTS, Stamps, look, tenants
 from ims_gateway.tenancy.platform import Platform
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, text_of
-from ims_gateway.tenancy.tenant import Credentials
 
-# A file that was written to a moment ago may be half of itself, and half a file may be well formed
-# and lack the denies at its end.
-SETTLING_NANOSECONDS: Final = 200_000_000
-TENANTS: Final = "tenants"
-
-# What the file system says of a file: time of its last change, size, inode.
-Stamp = tuple[int, int, int]
-Stamps = Mapping[str, Stamp]
+NO_TENANT: Final = Fault("tenants", 0, "no tenant")
+UNREAD: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,65 +43,45 @@ def load(folder: Path) -> Loaded:
     Raises ConfigurationError with all faults, for a bad file of the platform and where no tenant
     is good.
     """
-    stamps = look(folder)
+    seen = look(folder, 0)
     platform, faults = platforms.read_all(folder)
     read = _Reading(folder, platform, Directory(platform, {}, _index_of(platform)))
-    read.take({name: stamp for name, stamp in stamps.items() if name.startswith(f"{TENANTS}/")})
+    for path in tenants(seen.stamps):
+        read.take([path])
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
-        raise ConfigurationError(faults or [Fault(TENANTS, 0, "no tenant")])
-    return Loaded(read.directory(), stamps, read.faults)
+        raise ConfigurationError(faults or [NO_TENANT])
+    return Loaded(read.directory(), seen.stamps, read.faults)
 
 
-def refresh(folder: Path, before: Loaded, now_nanoseconds: int | None = None) -> Loaded:
+def refresh(folder: Path, before: Loaded, now_nanoseconds: int) -> Loaded:
     """Read what has changed in the folder; returns `before` itself where nothing has.
 
-    Takes the time of the file system's clock, by default the present.
+    The time, in nanoseconds since the epoch, tells which files are still being written.
     """
-    now = time.time_ns() if now_nanoseconds is None else now_nanoseconds
-    seen = look(folder)
-    changed = {
-        name for name in seen | before.stamps.keys() if seen.get(name) != before.stamps.get(name)
-    }
-    unsettled = frozenset(name for name in changed if _is_unsettled(seen.get(name), now))
+    seen = look(folder, now_nanoseconds)
+    changed = seen.changed(before.stamps)
+    unsettled = seen.settling & changed
     changed -= unsettled
     if not changed:
-        return before if unsettled == before.unsettled else _put_off(before, unsettled)
-    stamps = {
-        name: stamp
-        for name in seen | before.stamps.keys()
-        if (stamp := (before.stamps if name in unsettled else seen).get(name)) is not None
+        return before if unsettled == before.unsettled else replace(before, unsettled=unsettled)
+    stamps = {**seen.stamps, **{path: before.stamps.get(path, UNREAD) for path in unsettled}}
+    faults = {
+        path: found
+        for path, found in before.faults.items()
+        if path not in changed and found != (NO_TENANT,)
     }
-    faults = {name: found for name, found in before.faults.items() if name not in changed}
-    platform, found = _platform(folder, before.directory.platform, changed)
-    faults |= found
+    platform, found = _platform(folder, before.directory, changed)
     read = _Reading(folder, platform, before.directory)
     if platform is not before.directory.platform:
         # What was wrong with a tenant's file may be mended by the platform's.
-        changed |= {name for name in before.faults if name in stamps}
-    read.take({name: stamps.get(name) for name in changed if name.startswith(f"{TENANTS}/")})
+        changed |= before.faults.keys() & stamps.keys()
+    read.take(tenants(changed))
     if not read.filed:
         # An empty folder is a mount that is away sooner than a wish to serve nobody.
-        return Loaded(before.directory, stamps, {TENANTS: (Fault(TENANTS, 0, "no tenant"),)})
-    return Loaded(read.directory(), stamps, {**faults, **read.faults}, unsettled)
-
-
-def look(folder: Path) -> dict[str, Stamp]:
-    """Return what the file system says of each file of the configuration, by its path."""
-    stamps = {}
-    for name in platforms.NAMES:
-        try:
-            stamps[name] = _stamp((folder / name).stat())
-        except OSError:
-            continue
-    try:
-        with os.scandir(folder / TENANTS) as entries:
-            for entry in entries:
-                if entry.name.endswith(".yaml") and not entry.name.startswith("."):
-                    stamps[f"{TENANTS}/{entry.name}"] = _entry_stamp(entry)
-    except OSError:
-        pass
-    return stamps
+        faults = {**faults, **found, TENANTS: (NO_TENANT,)}
+        return Loaded(before.directory, stamps, faults, unsettled)
+    return Loaded(read.directory(), stamps, {**faults, **found, **read.faults}, unsettled)
 
 
 class _Reading:
@@ -121,8 +93,8 @@ class _Reading:
         self._before = before
         self._index = before.index.copy()
         if platform is not before.platform:
-            self._index.remove(PLATFORM, before.platform.operators)
-            self._index.add(PLATFORM, platform.operators)
+            self._index.remove(PLATFORM, entries_of(before.platform.operators))
+            self._index.add(PLATFORM, entries_of(platform.operators))
         self.filed: dict[str, Filed] = dict(before.filed)
         self.faults: dict[str, tuple[Fault, ...]] = {}
 
@@ -136,43 +108,51 @@ class _Reading:
         )
         return Directory(self._platform, self.filed, self._index, still)
 
-    def take(self, changed: Mapping[str, Stamp | None]) -> None:
-        """Take the files that are good, and leave the tenants of bad ones as they were."""
-        good: list[tuple[str, Filed, Credentials]] = []
-        for path, stamp in sorted(changed.items()):
-            name = path.removeprefix(f"{TENANTS}/").removesuffix(".yaml")
-            if stamp is None:
-                self._forget(name)
-                continue
+    def take(self, paths: Sequence[str]) -> None:
+        """Take the files that are good, all at once, and leave the tenants of bad ones."""
+        good: list[tuple[str, Filed, Entries]] = []
+        for path in paths:
+            name = path.removeprefix(TENANTS).removesuffix(".yaml")
+            file = self._folder / path
             try:
-                file = self._folder / path
-                good.append((path, *filed(file, text_of(file), self._platform)))
+                text = text_of(file)
+                if not self._is_as_before(name, text):
+                    good.append((path, *filed(file, text, self._platform)))
             except ConfigurationError as error:
-                self.faults[path] = error.faults
+                if file.exists():
+                    self.faults[path] = error.faults
+                else:
+                    self._forget(name)
         for _, tenant, _ in good:
             self._forget(tenant.name)
-        for path, tenant, credentials in good:
-            self._put(path, tenant, credentials)
+        for path, tenant, entries in good:
+            self._put(path, tenant, entries)
 
-    def _put(self, path: str, tenant: Filed, credentials: Credentials) -> None:
-        if owners := self._index.owners(credentials):
+    def _is_as_before(self, name: str, text: str) -> bool:
+        """Say whether only the file's stamp is new: of a checkout that is swapped, most are."""
+        before = self._before.filed.get(name)
+        same = self._platform is self._before.platform and before is not None
+        return same and before is not None and before.text == text
+
+    def _put(self, path: str, tenant: Filed, entries: Entries) -> None:
+        if owners := self._index.owners(entries):
             self.faults[path] = tuple(_held(f"{tenant.name}.yaml", owners))
             self._put_back(tenant.name)
             return
-        self._index.add(tenant.name, credentials)
+        self._index.add(tenant.name, entries)
         self.filed[tenant.name] = tenant
 
     def _put_back(self, name: str) -> None:
         """Let the tenant stay as it was, but for credentials that are somebody else's by now."""
         before = self._before.filed.get(name)
-        if before is not None and not self._index.owners(before.credentials):
-            self._index.add(name, before.credentials)
+        if before is not None and not self._index.owners(before.entries):
+            self._index.add(name, before.entries)
             self.filed[name] = before
 
     def _forget(self, name: str) -> None:
         tenant = self.filed.pop(name, None)
         if tenant is not None:
-            self._index.remove(name, tenant.credentials)
+            self._index.remove(name, tenant.entries)
 
 
 def _held(file: str, owners: list[str]) -> Iterator[Fault]:
@@ -182,44 +162,35 @@ def _held(file: str, owners: list[str]) -> Iterator[Fault]:
 
 
 def _platform(
-    folder: Path, before: Platform, changed: set[str]
+    folder: Path, before: Directory, changed: set[str]
 ) -> tuple[Platform, dict[str, tuple[Fault, ...]]]:
-    """Return the platform's files, or those of before and what is wrong with the new ones."""
+    """Return the platform's files as they are now; where one of them is bad, all of before.
+
+    Accounts stay as they are, with a fault that says so: they have connections and calls in flight.
+    """
     if changed.isdisjoint(platforms.NAMES):
-        return before, {}
+        return before.platform, {}
     platform, faults = platforms.read_all(folder)
+    faults += _held("operators.yaml", _tenants_that_hold(platform, before))
     if faults:
-        return before, {
-            name: tuple(fault for fault in faults if fault.file == name)
-            for name in {fault.file for fault in faults}
-        }
-    if platform.accounts != before.accounts:
-        text = "changed; takes effect when the gateway is started anew"
-        return before, {"accounts.yaml": (Fault("accounts.yaml", 0, text),)}
-    return platform, {}
+        return before.platform, _by_file(faults)
+    if platform.accounts == before.accounts:
+        return platform, {}
+    fault = Fault("accounts.yaml", 0, "changed; takes effect when the gateway is started anew")
+    return replace(platform, accounts=before.accounts), _by_file([fault])
+
+
+def _tenants_that_hold(platform: Platform, before: Directory) -> list[str]:
+    owners = before.index.owners(entries_of(platform.operators))
+    return [owner for owner in owners if owner != PLATFORM]
+
+
+def _by_file(faults: list[Fault]) -> dict[str, tuple[Fault, ...]]:
+    names = {fault.file for fault in faults}
+    return {name: tuple(fault for fault in faults if fault.file == name) for name in names}
 
 
 def _index_of(platform: Platform) -> Index:
     index = Index()
-    index.add(PLATFORM, platform.operators)
+    index.add(PLATFORM, entries_of(platform.operators))
     return index
-
-
-def _is_unsettled(stamp: Stamp | None, now: int) -> bool:
-    return stamp is not None and 0 <= now - stamp[0] < SETTLING_NANOSECONDS
-
-
-def _put_off(before: Loaded, unsettled: frozenset[str]) -> Loaded:
-    return Loaded(before.directory, before.stamps, before.faults, unsettled)
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _entry_stamp(entry: os.DirEntry[str]) -> Stamp:
-    try:
-        return _stamp(entry.stat())
-    except OSError:
-        # Told when it is read.
-        return 0, 0, 0

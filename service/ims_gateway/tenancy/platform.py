@@ -73,7 +73,7 @@ def credentials(
     tokens: list[TokenEntry] = []
     spiffe_ids: dict[str, Principal] = {}
     for file in found:
-        roles = tuple(file.roles) if isinstance(file, PrincipalFile) else ()
+        roles = file.roles if isinstance(file, PrincipalFile) else ()
         principal = Principal(f"principal/{file.name}", tenant, roles, operator)
         keys += (
             KeyEntry(key.id, key.hash, principal, expires=key.expires, disabled=key.disabled)
@@ -93,14 +93,14 @@ def grants_of(where: str, grants: Sequence[GrantFile], tenant: str = TENANT) -> 
         Grant(
             rule=f"{where}[{number}]",
             subject=grant.subject,
-            actions=tuple(grant.actions),
-            algorithms=tuple(grant.algorithms),
+            actions=grant.actions,
+            algorithms=grant.algorithms,
             read=tuple(pattern.replace(TENANT, tenant) for pattern in grant.read),
             write=tuple(pattern.replace(TENANT, tenant) for pattern in grant.write),
             priority=grant.ceilings.priority,
-            models=tuple(grant.ceilings.models),
-            pipelines=tuple(grant.ceilings.pipelines),
-            templates=tuple(grant.ceilings.templates),
+            models=grant.ceilings.models,
+            pipelines=grant.ceilings.pipelines,
+            templates=grant.ceilings.templates,
             effect=grant.effect,
         )
         for number, grant in enumerate(grants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -46,19 +47,19 @@ class PrincipalFile(File):
     """One caller: its roles, and how it is recognized."""
 
     name: Name
-    roles: list[Name] = []
-    keys: list[KeyFile] = []
-    tokens: list[TokenFile] = []
-    spiffe_ids: list[SpiffeId] = []
+    roles: tuple[Name, ...] = ()
+    keys: tuple[KeyFile, ...] = ()
+    tokens: tuple[TokenFile, ...] = ()
+    spiffe_ids: tuple[SpiffeId, ...] = ()
 
 
 class OperatorFile(File):
     """One operator of the platform. It has no roles, since no policy is asked about it."""
 
     name: Name
-    keys: list[KeyFile] = []
-    tokens: list[TokenFile] = []
-    spiffe_ids: list[SpiffeId] = []
+    keys: tuple[KeyFile, ...] = ()
+    tokens: tuple[TokenFile, ...] = ()
+    spiffe_ids: tuple[SpiffeId, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_recognized(self) -> OperatorFile:
@@ -70,7 +71,7 @@ class OperatorFile(File):
 class OperatorsFile(File):
     """The operators of the platform."""
 
-    operators: Annotated[list[OperatorFile], Field(min_length=1)]
+    operators: Annotated[tuple[OperatorFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> OperatorsFile:
@@ -78,7 +79,7 @@ class OperatorsFile(File):
         return self
 
 
-def unique_principals(what: str, found: list[PrincipalFile] | list[OperatorFile]) -> None:
+def unique_principals(what: str, found: Sequence[PrincipalFile | OperatorFile]) -> None:
     """Raise ValueError where a name stands twice, or what somebody is recognized by."""
     unique(what, [principal.name for principal in found])
     keys = [key for principal in found for key in principal.keys]

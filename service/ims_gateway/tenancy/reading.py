@@ -6,7 +6,7 @@ Values are not shown: they may be secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,7 +54,7 @@ def read(path: Path, model: type[FileModel]) -> FileModel:
 def text_of(path: Path) -> str:
     """Return a file's text. Raises ConfigurationError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([Fault(path.name, 0, type(error).__name__)]) from None
 
@@ -68,7 +68,7 @@ def parse(text: str, name: str, model: type[FileModel]) -> FileModel:
     try:
         return model.model_validate(loads(text))
     except ValidationError as error:
-        faults = [_fault(text, name, fault) for fault in error.errors()]
+        faults = [_fault(text, name, fault) for fault in _told(error.errors())]
         raise ConfigurationError(faults) from None
     except (InvalidYamlError, ValueError, TypeError, RecursionError) as error:
         raise ConfigurationError([_syntax_fault(text, name, error)]) from None
@@ -77,6 +77,17 @@ def parse(text: str, name: str, model: type[FileModel]) -> FileModel:
 def fault_at(text: str, name: str, where: list[str | int], problem: str) -> Fault:
     """Return a fault of one of the file's members, found by looking at other files."""
     return Fault(name, _line(text, where), f"{_path(where)}: {problem}")
+
+
+def _told(faults: Sequence[Any]) -> list[Any]:
+    """Leave out that a list is too short where only its faulty members make it so."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(place[: len(fault["loc"])] == fault["loc"] != place for place in places)
+    ]
 
 
 def _fault(text: str, name: str, fault: Any) -> Fault:

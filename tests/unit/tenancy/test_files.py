@@ -67,7 +67,7 @@ def test_a_good_file_is_read(tmp_path):
 
     assert (file.name, file.account, file.time_zone) == ("acme", "main", "Europe/Berlin")
     assert file.principals[0].keys[0].expires == datetime(2027, 1, 1, tzinfo=UTC)
-    assert file.grants[0].algorithms == ["*"]
+    assert file.grants[0].algorithms == ("*",)
     assert file.grants[0].effect == "allow"
     assert [limit.kind for limit in file.limits] == ["rate", "day"]
 
@@ -79,9 +79,9 @@ def test_the_smallest_files_are_read(tmp_path):
         "grants: [{subject: principal/c, actions: [get]}]"
     )
 
-    assert accepted(tmp_path, small).limits == []
+    assert accepted(tmp_path, small).limits == ()
     assert accepted(tmp_path, ACCOUNTS, AccountsFile).accounts[0].max_in_flight == 64
-    assert accepted(tmp_path, "grants: []", GrantsFile).grants == []
+    assert accepted(tmp_path, "grants: []", GrantsFile).grants == ()
 
 
 # What is changed, into what, and where the fault is said to be.
