@@ -80,6 +80,7 @@ class Gateway:
     tracker: Tracker
     ledger: Ledger
     decisions: DecisionLog
+    configuration: Live
 
     async def drain(self, seconds: float) -> None:
         """Stop taking calls, finish those in flight, settle every submit."""
@@ -198,7 +199,16 @@ async def gateway(
         await server.start()
         stack.push_async_callback(server.stop, 0.5)
         yield Gateway(
-            port, server, health_service, submission, bulk, watches, tracker, ledger, decisions
+            port,
+            server,
+            health_service,
+            submission,
+            bulk,
+            watches,
+            tracker,
+            ledger,
+            decisions,
+            live,
         )
 
 
