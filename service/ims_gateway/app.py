@@ -20,8 +20,9 @@ from ims_gateway.api.access_service import AccessService
 from ims_gateway.api.admin_service import AdminService
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
-from ims_gateway.api.unserved import QuotaService
+from ims_gateway.api.quota_service import QuotaService
 from ims_gateway.bulk import Bulk
+from ims_gateway.consumption import Consumption
 from ims_gateway.following import Following
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.jobs.database import database
@@ -119,7 +120,8 @@ async def gateway(
         stack.callback(metrics.shutdown)
         decisions = DecisionLog(settings.decision_log)
         stack.callback(decisions.close)
-        store = Store(database(database_url, settings.database_timeout_seconds))
+        # Replicas' clocks differ, and rates are to be those of one clock.
+        store = Store(database(database_url, settings.database_timeout_seconds), keeps_time=True)
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
         accounts = {
@@ -133,6 +135,7 @@ async def gateway(
             authorization=authorization,
             ledger=ledger,
             gates=gates,
+            prices=lambda: live.directory.prices,
             clock=clock,
             timeout_seconds=settings.submit_timeout_seconds,
             poll_seconds=settings.poll_interval_seconds,
@@ -171,13 +174,17 @@ async def gateway(
             ),
         )
         job_service_pb2_grpc.add_JobServiceServicer_to_server(
-            JobService(submission, bulk, following, authorization, validation), server
+            JobService(submission, bulk, following, authorization, validation, clock=clock),
+            server,
         )
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(submission, authorization), server
         )
         quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(
-            QuotaService(authorization), server
+            QuotaService(
+                Consumption(ledger, lambda: live.directory.prices, clock), authorization, validation
+            ),
+            server,
         )
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(resolution, authorization, validation), server

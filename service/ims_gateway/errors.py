@@ -7,7 +7,7 @@
     ├── RequestIdReused           ALREADY_EXISTS
     ├── LimitExceeded             RESOURCE_EXHAUSTED
     │   ├── RateExceeded            waiting helps
-    │   └── QuotaExceeded           waiting helps where the limit has a window
+    │   └── QuotaExceeded           waiting helps where the limit has room for the job at all
     ├── JobNotFound               NOT_FOUND            not yours and not there are the same
     ├── JobStateConflict          FAILED_PRECONDITION
     │   ├── ResolutionMismatch      the upstream job is another one: which members differ
@@ -127,13 +127,17 @@ class RequestIdReused(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class LimitBreach:
-    """The limit that has no room: its id, metric, value and whose it is."""
+    """The limit that has no room: its id, metric, value and whose it is.
+
+    `dimensions` are what it is counted for separately, as pairs of name and value.
+    """
 
     limit_id: str
     metric: str
     value: int
     tenant: str
     retry_after_seconds: float | None
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class LimitExceeded(Refusal):
@@ -141,10 +145,12 @@ class LimitExceeded(Refusal):
 
     code = code_pb2.RESOURCE_EXHAUSTED
 
-    def __init__(self, breaches: tuple[LimitBreach, ...]) -> None:
+    def __init__(self, breaches: tuple[LimitBreach, ...], time: int = 0) -> None:
         names = ", ".join(f"{breach.limit_id} ({breach.metric})" for breach in breaches)
         super().__init__(f"limit reached: {names}")
         self.breaches = breaches
+        # When it was decided, in microseconds since the epoch.
+        self.time = time
 
     @property
     def retry_after_seconds(self) -> float | None:
@@ -160,7 +166,7 @@ class RateExceeded(LimitExceeded):
 
 
 class QuotaExceeded(LimitExceeded):
-    """The window's count is used up."""
+    """A count, the jobs open at once or a budget is used up."""
 
     reason = errors_pb2.ERROR_REASON_QUOTA_EXCEEDED
 

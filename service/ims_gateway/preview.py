@@ -7,8 +7,8 @@ from typing import Final, cast
 
 from google.protobuf import timestamp_pb2
 
-from ims_gateway.jobs.record import LimitState
 from ims_gateway.policy.decision import Decision
+from ims_gateway.quota.charges import LimitState
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.action import SUBMIT
 from imsgateway.v1 import annotations_pb2, decision_pb2
@@ -43,14 +43,17 @@ def decision_message(decision: Decision, decision_id: str) -> decision_pb2.Decis
 def quota_effect(limits: Sequence[LimitState]) -> decision_pb2.QuotaEffect:
     """Return what one more job would leave of each limit; none has room where one is below 0."""
     return decision_pb2.QuotaEffect(
-        admitted=all(limit.remaining >= 0 for limit in limits),
+        admitted=all(limit.remaining >= 0 or limit.shadow for limit in limits),
         limits=[
             decision_pb2.QuotaEffect.LimitEffect(
                 limit_id=limit.limit_id,
                 metric=limit.metric,
                 limit=limit.value,
                 remaining=max(0, limit.remaining),
-                reset_time=timestamp(limit.reset_time),
+                reset_time=timestamp(limit.reset_time) if limit.reset_time else None,
+                dimensions=dict(limit.dimensions),
+                shadow=limit.shadow,
+                has_room=limit.remaining >= 0,
             )
             for limit in limits
         ],

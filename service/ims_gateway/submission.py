@@ -35,8 +35,12 @@ from ims_gateway.jobs.states import State
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.policy.decision import Decision
 from ims_gateway.preview import decision_message, quota_effect, upstream_request
+from ims_gateway.quota.limits import Demand
+from ims_gateway.quota.prices import PriceList
+from ims_gateway.quoting import demand_of, missing_duration
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.limits import report
 from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
@@ -59,7 +63,7 @@ log = structlog.get_logger()
 
 
 class Submission:
-    """Submits jobs. `clock` gives microseconds since the epoch."""
+    """Submits jobs. `clock` gives microseconds since the epoch, `prices` the list in force."""
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Submission:
         authorization: Authorization,
         ledger: Ledger,
         gates: Gates,
+        prices: Callable[[], PriceList],
         clock: Callable[[], int],
         timeout_seconds: float,
         poll_seconds: float,
@@ -76,6 +81,7 @@ class Submission:
         self._authorization = authorization
         self._ledger = ledger
         self._gates = gates
+        self._prices = prices
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._poll_seconds = poll_seconds
@@ -112,7 +118,8 @@ class Submission:
         """
         spec = self._validate(call, tenant, request)
         decision = self._authorize(call, tenant, spec)
-        limits = await self._ledger.preview(tenant.name, tenant.limits)
+        demand = self._demand(call, tenant, spec)
+        limits = await self._ledger.preview(demand, tenant.limits)
         account = self._gates[tenant.account].account
         return job_service_pb2.SubmitJobResponse(
             job=spec,
@@ -141,6 +148,10 @@ class Submission:
             if tenant.default_output and call.algorithm:
                 spec = with_default_output(spec, tenant.default_output)
             self._validation.check_job(request, spec, tenant)
+            # Afterwards: only of a job by the contract it can be told what it costs.
+            demand, prices = self._demand(call, tenant, spec), self._prices()
+            if missing := missing_duration(spec, demand, tenant.limits, prices):
+                raise errors.InvalidRequest(missing)
         return spec
 
     def _authorize(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Decision:
@@ -174,6 +185,7 @@ class Submission:
                 admission = await self._ledger.admit(intent, tenant.limits)
             if not admission.recalled:
                 call.job = admission.record.name
+                report(call, admission.limits)
                 return await self._send_and_settle(call, gate, place, intent, spec)
         return await self._attach(call, admission.record)
 
@@ -286,7 +298,11 @@ class Submission:
             decision_id=call.id,
             traceparent=call.traceparent,
             labels=tuple(spec.labels.items()),
+            cost=self._demand(call, tenant, spec).cost,
         )
+
+    def _demand(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Demand:
+        return demand_of(tenant.name, call.caller.name, spec, self._prices())
 
     def _forget(self, job_id: str, task: asyncio.Task[JobRecord]) -> None:
         self._in_flight.pop(job_id)

@@ -21,9 +21,9 @@ from ims_gateway.jobs.states import OPEN, TRANSITIONS, State
 READ_JOBS: Final = """
 SELECT job_id, tenant, request_id, state, upstream_job_id, lease_until FROM jobs
 """
-READ_HOLDS: Final = "SELECT job_id, tenant, limit_id, period, amount, state FROM holds"
-READ_TOTALS: Final = "SELECT tenant, limit_id, period, used FROM totals"
-READ_COUNTERS: Final = "SELECT tenant, limit_id, period, used FROM counters"
+READ_HOLDS: Final = "SELECT job_id, tenant, limit_id, bucket, period, amount, state FROM holds"
+READ_TOTALS: Final = "SELECT tenant, limit_id, bucket, period, used FROM totals"
+READ_COUNTERS: Final = "SELECT tenant, limit_id, bucket, period, used FROM counters"
 READ_TRANSITIONS: Final = "SELECT job_id, state FROM transitions ORDER BY job_id, number"
 READ_STATES: Final = "SELECT state, COUNT(*) AS jobs FROM jobs GROUP BY state"
 MOVING: Final = (State.SUBMITTING, *OPEN)
@@ -192,23 +192,19 @@ class Books:
                 yield Violation(Kind.TWO_ANSWERS, job["request_id"])
 
     def _of_quota(self) -> Iterator[Violation]:
-        held = Counter(
-            {(row["tenant"], row["limit_id"], row["period"]): row["used"] for row in self._totals}
-        )
+        held = Counter({_key(row): row["used"] for row in self._totals})
         limits_of = defaultdict(set)
         for hold in self._holds:
             limits_of[hold["job_id"]].add(hold["limit_id"])
             state = State(self.jobs[hold["job_id"]]["state"])
-            if hold["state"] != HOLD_OF.get(state, "committed"):
+            if hold["state"] != _hold_of(state, hold["period"]):
                 yield Violation(Kind.HOLD_IS_WRONG, f"{hold['job_id']}: {hold['state']}, {state}")
             if hold["state"] != "released":
-                held[hold["tenant"], hold["limit_id"], hold["period"]] += hold["amount"]
+                held[_key(hold)] += hold["amount"]
         for job_id, job in self.jobs.items():
             if limits_of[job_id] != {limit for who, limit in self._limits if who == job["tenant"]}:
                 yield Violation(Kind.HOLD_IS_WRONG, f"{job_id} holds {limits_of[job_id]}")
-        used = {
-            (row["tenant"], row["limit_id"], row["period"]): row["used"] for row in self._counters
-        }
+        used = {_key(row): row["used"] for row in self._counters}
         for key in held.keys() | used.keys():
             if held[key] != used.get(key, 0):
                 yield Violation(
@@ -216,6 +212,17 @@ class Books:
                 )
             if held[key] > self._limits[key[:2]]:
                 yield Violation(Kind.OVERSPENT, f"{key}: {held[key]}")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["tenant"], row["limit_id"], row["bucket"], row["period"]
+
+
+def _hold_of(state: State, period: str) -> str:
+    """Return how a hold of a job in that state has to stand; one on open jobs lasts longer."""
+    if period == "open":
+        return "released" if not TRANSITIONS[state] else "held"
+    return HOLD_OF.get(state, "committed")
 
 
 def _leads_to(history: Sequence[State], state: State) -> bool:

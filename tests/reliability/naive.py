@@ -20,15 +20,23 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.quota.limits import CountLimit, Limit
-from ims_gateway.quota.windows import day_of
+from ims_gateway.quota.windows import window_of
 from ims_gateway.upstream.errors import OutcomeUnknown
 from tests.reliability.books import Kind
 
 TRIES: Final = 3
 SET_USED: Final = """
-INSERT INTO counters (tenant, limit_id, period, used)
-VALUES (:tenant, :limit_id, :period, :used)
-ON CONFLICT (tenant, limit_id, period) DO UPDATE SET used = excluded.used
+INSERT INTO counters (tenant, limit_id, bucket, period, used)
+VALUES (:tenant, :limit_id, '', :period, :used)
+ON CONFLICT (tenant, limit_id, bucket, period) DO UPDATE SET used = excluded.used
+"""
+READ_USED: Final = """
+SELECT used FROM counters
+WHERE tenant = :tenant AND limit_id = :limit_id AND bucket = '' AND period = :period
+"""
+ADD_HOLD: Final = """
+INSERT INTO holds (job_id, limit_id, tenant, period, amount, state)
+VALUES (:job_id, :limit_id, :tenant, :period, :amount, 'held')
 """
 
 
@@ -51,7 +59,7 @@ class CheckThenAct(Ledger):
 
     async def _used(self, intent: Intent, limit: CountLimit) -> int:
         keys = _keys(intent, limit)
-        row = await self._store.read(lambda db: db.execute(admission.READ_USED, keys).fetchone())
+        row = await self._store.read(lambda db: db.execute(READ_USED, keys).fetchone())
         return row["used"] if row else 0
 
 
@@ -150,12 +158,12 @@ def _write(db: Any, intent: Intent, limits: Sequence[CountLimit], used: Sequence
     for limit, so_far in zip(limits, used, strict=True):
         keys = _keys(intent, limit)
         db.execute(SET_USED, {**keys, "used": so_far + 1})
-        db.execute(admission.ADD_HOLD, {**keys, "amount": 1, "job_id": intent.job_id})
+        db.execute(ADD_HOLD, {**keys, "amount": 1, "job_id": intent.job_id})
     return record
 
 
 def _keys(intent: Intent, limit: CountLimit) -> dict[str, str]:
-    period = day_of(intent.create_time, limit.time_zone).key
+    period = window_of("day", intent.create_time, limit.time_zone).key
     return {"tenant": intent.tenant, "limit_id": limit.id, "period": period}
 
 

@@ -26,9 +26,10 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ims_gateway.api import ratelimit
 from ims_gateway.api.malformed import Unreadable, malformed
 from ims_gateway.api.status import status_of
-from ims_gateway.errors import InvalidRequest, Violation
+from ims_gateway.errors import InvalidRequest, LimitExceeded, Violation
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.telemetry.call import Call, current
 from ims_gateway.telemetry.calls import Calls
@@ -91,7 +92,12 @@ class Boundary(grpc.aio.ServerInterceptor):
             self._calls.abandon(call)
             raise error
         refusal = self._calls.refuse(call, error)
-        await context.abort_with_status(rpc_status.to_status(status_of(refusal, call.id)))
+        status = rpc_status.to_status(status_of(refusal, call.id))
+        trailers = tuple(status.trailing_metadata or ())
+        if isinstance(refusal, LimitExceeded):
+            # Here, since those of a status take the place of any that were set before.
+            trailers += ratelimit.of_refusal(refusal)
+        await context.abort(status.code, status.details, trailers)
 
 
 class Authentication(grpc.aio.ServerInterceptor):

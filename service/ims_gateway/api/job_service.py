@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
+from ims_gateway.api import ratelimit
 from ims_gateway.api.bulk_items import read_items, reply_of
 from ims_gateway.api.job_message import job_message
 from ims_gateway.bulk import Bulk
@@ -34,12 +35,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         following: Following,
         authorization: Authorization,
         validation: Validation,
+        *,
+        clock: Callable[[], int],
     ) -> None:
         self._submission = submission
         self._bulk = bulk
         self._following = following
         self._authorization = authorization
         self._validation = validation
+        self._clock = clock
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> Any:
         """Submit one job, or say what would come of it."""
@@ -48,6 +52,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if request.validate_only:
             return await self._submission.preview(call, tenant, request)
         record = await self._submission.submit(call, tenant, request)
+        if call.limits:
+            context.set_trailing_metadata(ratelimit.of_admission(call.limits, self._clock()))
         return pb.SubmitJobResponse(job=self._message(record))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:

@@ -70,7 +70,7 @@ def _quota_failure(refusal: errors.LimitExceeded) -> error_details_pb2.QuotaFail
                 description=f"limit {breach.limit_id} of {breach.value} is reached",
                 quota_metric=breach.metric,
                 quota_id=breach.limit_id,
-                quota_dimensions={"tenant": breach.tenant},
+                quota_dimensions={"tenant": breach.tenant, **dict(breach.dimensions)},
                 quota_value=breach.value,
             )
             for breach in refusal.breaches

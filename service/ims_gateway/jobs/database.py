@@ -73,7 +73,8 @@ class Database(Protocol):
 
     `error` is what its driver raises, `passing_error` the part of it that another try may not meet.
     A caller waits for an answer for `timeout_seconds`. `readers` threads read at once.
-    `dialect` is SQLAlchemy's name for it.
+    `dialect` is SQLAlchemy's name for it. `time_sql` is its own time, in microseconds since the
+    epoch; None where all its processes have one clock, their machine's.
     """
 
     @property
@@ -93,6 +94,9 @@ class Database(Protocol):
 
     @property
     def dialect(self) -> str: ...  # noqa: D102 - said above
+
+    @property
+    def time_sql(self) -> str | None: ...  # noqa: D102 - said above
 
     def connect_driver(self) -> Any:
         """Open a connection as the driver makes it, for migrations. Raises `error`."""

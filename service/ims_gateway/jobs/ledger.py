@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from ims_gateway.jobs import admission, news, pages, polling, purge, rows
+from ims_gateway.errors import RateExceeded
+from ims_gateway.jobs import admission as admitting
+from ims_gateway.jobs import adoption, news, pages, polling, purge, rows, standing, usage
 from ims_gateway.jobs.filters import Filter
 from ims_gateway.jobs.news import Mark
 from ims_gateway.jobs.pace import Budget
-from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord, LimitState
+from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
-from ims_gateway.quota.limits import Limit
+from ims_gateway.jobs.usage import History
+from ims_gateway.quota.charges import Charge, LimitState
+from ims_gateway.quota.limits import Demand, Limit
+from ims_gateway.quota.refusals import Refusals
+from ims_gateway.quota.windows import Window
 
 Microseconds = Callable[[], int]
 
@@ -25,29 +31,58 @@ class Ledger:
     def __init__(self, store: Store, clock: Microseconds) -> None:
         self._store = store
         self._clock = clock
+        self._refusals = Refusals()
 
     async def admit(self, intent: Intent, limits: Sequence[Limit]) -> Admission:
         """Recall the request, or take what it needs of every limit and record the intent.
 
-        Raises RequestIdReused, RateExceeded, QuotaExceeded, StoreUnavailable.
+        A rate that was found full is refused from memory until it has room again. Raises
+        RequestIdReused, RateExceeded, QuotaExceeded, StoreUnavailable.
         """
-        return await self._store.write(
-            lambda db: admission.admit(db, intent, limits, self._clock()),
-            lock=intent.tenant,
-            undo=lambda db: admission.withdraw(db, intent, self._clock()),
-        )
+        self._refusals.check(intent.demand, limits, intent.request_id, self._clock())
+        try:
+            admission = await self._store.write(
+                lambda db: admitting.admit(db, intent, limits, self._clock(), self._store.time_sql),
+                lock=intent.tenant,
+                undo=lambda db: admitting.withdraw(db, intent, self._clock()),
+            )
+        except RateExceeded as refusal:
+            self._refusals.note(intent.demand, limits, refusal)
+            raise
+        self._refusals.know(intent.tenant, intent.request_id)
+        return admission
 
     async def recall(self, tenant: str, request_id: str, body_hash: bytes) -> JobRecord | None:
         """Return the job that the request id has. Raises RequestIdReused, StoreUnavailable."""
         return await self._store.read(
-            lambda db: admission.recall(db, tenant, request_id, body_hash)
+            lambda db: admitting.recall(db, tenant, request_id, body_hash)
         )
 
-    async def preview(self, tenant: str, limits: Sequence[Limit]) -> tuple[LimitState, ...]:
-        """Return each limit as one more job would leave it. Nothing is written."""
-        return await self._store.read(
-            lambda db: admission.preview(db, tenant, limits, self._clock())
-        )
+    async def preview(self, demand: Demand, limits: Sequence[Limit]) -> tuple[LimitState, ...]:
+        """Return each limit as one more job would leave it; a breached one has -1 left.
+
+        Nothing is taken. Raises StoreUnavailable.
+        """
+        charges, known = await self._charges(demand, limits)
+        if known != standing.definitions_of(limits):
+            await self._refresh(demand.tenant, limits)
+            charges, _ = await self._charges(demand, limits)
+        return tuple(charge.state for charge in charges)
+
+    async def usage(self, tenant: str, limits: Sequence[Limit]) -> tuple[LimitState, ...]:
+        """Return what is used of each limit, in each of its counts that has been asked.
+
+        Raises StoreUnavailable.
+        """
+        found = await self._usage(tenant, limits)
+        if found is None:
+            await self._refresh(tenant, limits)
+            found = await self._usage(tenant, limits)
+        return found or ()
+
+    async def history(self, tenant: str, days: Sequence[Window]) -> History:
+        """Return what was used in each window, by algorithm. Raises StoreUnavailable."""
+        return await self._store.read(lambda db: usage.history(db, tenant, days))
 
     async def change(
         self,
@@ -60,8 +95,8 @@ class Ledger:
         """Change a job's state where that is allowed; say whether it changed.
 
         Given the state that was `seen`, it changes only where it still is in that one. A change
-        that returns quota names the `tenant`: processes that change the counters of several tenants
-        in one transaction would wait for each other.
+        that returns quota (a rejection, or an end) names the `tenant`: processes that change the
+        counters of several tenants in one transaction would wait for each other.
         """
         return await self._store.write(
             lambda db: rows.change_state(db, job_id, change, self._clock(), seen), lock=tenant
@@ -165,6 +200,22 @@ class Ledger:
                 rows.change_state(db, row["job_id"], _lapsed(row["dispatch_time"]), now)[0]
                 for row in db.execute(rows.LAPSED, {"now": now, "count": count}).fetchall()
             ]
+        )
+
+    async def _charges(self, demand: Demand, limits: Sequence[Limit]) -> tuple[list[Charge], str]:
+        now, time_sql = self._clock(), self._store.time_sql
+        return await self._store.read(
+            lambda db: admitting.charges_of(db, demand, limits, now, time_sql)
+        )
+
+    async def _usage(self, tenant: str, limits: Sequence[Limit]) -> tuple[LimitState, ...] | None:
+        now, time_sql = self._clock(), self._store.time_sql
+        return await self._store.read(lambda db: usage.read(db, tenant, limits, now, time_sql))
+
+    async def _refresh(self, tenant: str, limits: Sequence[Limit]) -> None:
+        """Bring the tenant's counters to limits that no admission has met yet."""
+        await self._store.write(
+            lambda db: adoption.refresh(db, tenant, limits, self._clock()), lock=tenant
         )
 
 

@@ -50,6 +50,8 @@ class PostgresDatabase:
     # A reader waits for the network most of its time. Each is one of the server's connections.
     readers = 4
     dialect = "postgresql+psycopg"
+    # Of now, and not of the transaction's begin: it may have waited for its locks since then.
+    time_sql: str | None = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds

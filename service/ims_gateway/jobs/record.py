@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ims_gateway.jobs.states import OPEN, TERMINAL, State
+from ims_gateway.quota.charges import LimitState
+from ims_gateway.quota.limits import Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,8 @@ class Intent:
 
     `spec` is the serialized Job of the request, `body_hash` what a repeated request must equal.
     After `lease_until` the process that made the intent counts as dead. From `dispatch_time` on the
-    call may have gone out; None where it has to wait for a place first.
+    call may have gone out; None where it has to wait for a place first. `cost` is what the job
+    is taken to cost, in micro-units of the price list's currency.
     """
 
     job_id: str
@@ -30,6 +33,13 @@ class Intent:
     decision_id: str
     traceparent: str
     labels: tuple[tuple[str, str], ...] = ()
+    cost: int = 0
+
+    @property
+    def demand(self) -> Demand:
+        """What the job asks of its tenant's limits."""
+        name = self.principal.partition("/")[2]
+        return Demand(self.tenant, name, self.algorithm, self.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +95,6 @@ class Change:
     failure_message: str | None = None
     reply: str | None = None
     next_poll_time: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """A limit as it stands after an admission: what is left, and when it is whole again."""
-
-    limit_id: str
-    metric: str
-    value: int
-    remaining: int
-    reset_time: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ims_gateway.errors import JobStateConflict
 from ims_gateway.jobs.database import Connection
 from ims_gateway.jobs.record import Change, Intent, JobRecord
 from ims_gateway.jobs.states import OPEN, TERMINAL, TRANSITIONS, State
+from ims_gateway.quota.windows import ALWAYS
 
 COLUMNS: Final = """
 job_id, tenant, request_id, body_hash, principal, algorithm, account, spec, state, create_time,
@@ -20,9 +21,9 @@ decision_id, traceparent, overdue_time
 """
 INSERT_JOB: Final = f"""
 INSERT INTO jobs (job_id, tenant, request_id, body_hash, principal, algorithm, account, spec, state,
-    create_time, update_time, lease_until, dispatch_time, decision_id, traceparent)
+    create_time, update_time, lease_until, dispatch_time, decision_id, traceparent, cost)
 VALUES (:job_id, :tenant, :request_id, :body_hash, :principal, :algorithm, :account, :spec, :state,
-    :create_time, :create_time, :lease_until, :dispatch_time, :decision_id, :traceparent)
+    :create_time, :create_time, :lease_until, :dispatch_time, :decision_id, :traceparent, :cost)
 RETURNING {COLUMNS}
 """
 UPDATE_JOB: Final = f"""
@@ -40,20 +41,18 @@ ADD_TRANSITION: Final = """
 INSERT INTO transitions (job_id, number, state, time, cause)
 SELECT :job_id, COUNT(*), :state, :now, :cause FROM transitions WHERE job_id = :job_id
 """
-COMMIT_HOLDS: Final = (
-    "UPDATE holds SET state = 'committed' WHERE job_id = :job_id AND state = 'held'"
-)
-RETURN_USED: Final = """
-UPDATE counters SET used = used - (
-    SELECT SUM(amount) FROM holds WHERE job_id = :job_id AND state = 'held'
-    AND holds.tenant = counters.tenant AND holds.limit_id = counters.limit_id
-    AND holds.period = counters.period)
-WHERE (tenant, limit_id, period) IN (
-    SELECT tenant, limit_id, period FROM holds WHERE job_id = :job_id AND state = 'held')
+COMMIT_HOLDS: Final = f"""
+UPDATE holds SET state = 'committed'
+WHERE job_id = :job_id AND state = 'held' AND period <> '{ALWAYS.key}'
 """
-RELEASE_HOLDS: Final = (
-    "UPDATE holds SET state = 'released' WHERE job_id = :job_id AND state = 'held'"
-)
+RELEASE_HOLDS: Final = """
+UPDATE holds SET state = 'released' WHERE job_id = :job_id AND state = 'held'
+RETURNING tenant, limit_id, bucket, period, amount
+"""
+RETURN_USED: Final = """
+UPDATE counters SET used = used - :amount WHERE tenant = :tenant AND limit_id = :limit_id
+    AND bucket = :bucket AND period = :period
+"""
 BY_ID: Final = f"SELECT {COLUMNS} FROM jobs WHERE job_id = :job_id"
 BY_REQUEST: Final = f"""
 SELECT {COLUMNS} FROM jobs
@@ -159,13 +158,17 @@ def _job(db: Connection, job_id: str) -> JobRecord:
 
 
 def _end_holds(db: Connection, job_id: str, state: State) -> None:
-    """Give each hold its one end: taken by the service, or returned. Unknown keeps it."""
-    keys = {"job_id": job_id}
-    if state is State.REJECTED:
-        db.execute(RETURN_USED, keys)
-        db.execute(RELEASE_HOLDS, keys)
-    elif state is not State.SUBMIT_UNKNOWN:
-        db.execute(COMMIT_HOLDS, keys)
+    """Give holds their one end: taken by the service, or returned. Unknown keeps all of them.
+
+    Those on jobs open at once end with the job; what else is still held then was never taken.
+    """
+    if state is State.QUEUED:
+        db.execute(COMMIT_HOLDS, {"job_id": job_id})
+    elif state in TERMINAL:
+        released = db.execute(RELEASE_HOLDS, {"job_id": job_id}).fetchall()
+        # In one order, so that two processes that release at once do not wait for each other.
+        for row in sorted(map(dict, released), key=lambda row: row["limit_id"]):
+            db.execute(RETURN_USED, row)
 
 
 def _note(db: Connection, job_id: str, state: State, now: int, cause: str) -> None:

@@ -51,6 +51,8 @@ jobs = Table(
     Column("reply", Text, nullable=False, server_default=""),
     Column("decision_id", String(64), nullable=False),
     Column("traceparent", String(64), nullable=False, server_default=""),
+    # What the job was taken to cost when it was admitted, in micro-units of the price list.
+    Column("cost", BigInteger, nullable=False, server_default="0"),
 )
 # A rejected job frees its request id: the service took nothing, so the same id may be tried again.
 Index(
@@ -120,7 +122,8 @@ transitions = Table(
     Column("cause", Text, nullable=False),
 )
 
-# What a job holds of a limit: held until the service has answered, then committed or released.
+# What a job holds of a limit: held until the service has answered, then committed or released. A
+# hold of period "open" lasts as long as the job, and is released then.
 holds = Table(
     "holds",
     metadata,
@@ -130,15 +133,17 @@ holds = Table(
     Column("period", String(32), nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("state", String(9), nullable=False),
+    Column("bucket", String(255), nullable=False, server_default=""),
 )
 
-# The sum of all holds that were not released, by limit and period: rebuilt from `holds` and
-# `totals` at will.
+# The sum of all holds that were not released, by limit, bucket and period: rebuilt from `holds` and
+# `totals` at will. A bucket names whom a limit is counted for separately.
 counters = Table(
     "counters",
     metadata,
     Column("tenant", String(63), primary_key=True),
     Column("limit_id", String(63), primary_key=True),
+    Column("bucket", String(255), primary_key=True),
     Column("period", String(32), primary_key=True),
     Column("used", BigInteger, nullable=False),
 )
@@ -149,6 +154,7 @@ totals = Table(
     metadata,
     Column("tenant", String(63), primary_key=True),
     Column("limit_id", String(63), primary_key=True),
+    Column("bucket", String(255), primary_key=True),
     Column("period", String(32), primary_key=True),
     Column("used", BigInteger, nullable=False),
 )
@@ -158,7 +164,30 @@ rates = Table(
     metadata,
     Column("tenant", String(63), primary_key=True),
     Column("limit_id", String(63), primary_key=True),
+    Column("bucket", String(255), primary_key=True),
     Column("tat", BigInteger, nullable=False),
+)
+
+# What a tenant's counters were kept by: those of a limit that is defined in another way by now are
+# made anew.
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("tenant", String(63), primary_key=True),
+    Column("definitions", Text, nullable=False),
+)
+
+# Purged jobs that were not rejected, by the quarter of an hour in which they were created: every
+# calendar window of every time zone begins with one.
+usage = Table(
+    "usage",
+    metadata,
+    Column("tenant", String(63), primary_key=True),
+    Column("time", BigInteger, primary_key=True),
+    Column("principal", String(128), primary_key=True),
+    Column("algorithm", String(64), primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),
 )
 
 # When an account's polls may go on: the rate's theoretical arrival time, and the end of a pause.

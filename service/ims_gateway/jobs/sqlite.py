@@ -25,6 +25,7 @@ class SqliteDatabase:
     # More would wait for each other's Python, not for the disk.
     readers: int = 1
     dialect: str = "sqlite"
+    time_sql: str | None = None
 
     @property
     def error(self) -> type[Exception]:

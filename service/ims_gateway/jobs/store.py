@@ -26,13 +26,16 @@ log = structlog.get_logger()
 class Store:
     """Runs commands against a database, from one event loop.
 
-    Raises StoreUnavailable from `read` and `write` where the database cannot do its work, or not in
-    time: a full disk, a lock that another process keeps, a server that is gone.
+    `time_sql` is the expression for the database's own time, where it has one and `keeps_time` says
+    that processes are to agree on it. Raises StoreUnavailable from `read` and `write` where the
+    database cannot do its work, or not in time: a full disk, a lock that another process keeps, a
+    server that is gone.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, keeps_time: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_seconds = database.timeout_seconds
+        self.time_sql = database.time_sql if keeps_time else None
         self._writer = Writer(database, self._answer_soon)
         self._readers = Readers(database)
         self._closed = False

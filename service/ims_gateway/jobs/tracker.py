@@ -180,7 +180,7 @@ class Tracker:
             # What has just moved is likely to move again.
             next_poll_time=self._clock() + self._pace.pause(),
         )
-        await self._ledger.change(record.job_id, change, record.state)
+        await self._ledger.change(record.job_id, change, record.state, tenant=record.tenant)
 
     async def _unanswered(
         self, account: _Account, record: JobRecord, error: UpstreamError, sent: int
@@ -204,7 +204,7 @@ class Tracker:
         change = Change(
             gone, cause="unknown to the service", failure_code=JOB_NOT_FOUND, failure_message=""
         )
-        await self._ledger.change(record.job_id, change, record.state)
+        await self._ledger.change(record.job_id, change, record.state, tenant=record.tenant)
 
     async def _put_off(self, record: JobRecord, pause: int | None = None) -> None:
         if pause is None:

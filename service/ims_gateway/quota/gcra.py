@@ -27,8 +27,7 @@ class RateDecision:
 
 def decide(tat: int, now: int, per_second: float, burst: int) -> RateDecision:
     """Decide about one call at `now` for a bucket of `burst` that refills at `per_second`."""
-    # Rounded up: an interval that is a microsecond short lets more than the rate through.
-    interval = math.ceil(MICROSECONDS / per_second)
+    interval = interval_of(per_second)
     capacity = interval * burst
     if tat > now + capacity:
         # No bucket gets this full: the clock stepped back, or the limit was lowered. The full
@@ -41,3 +40,9 @@ def decide(tat: int, now: int, per_second: float, burst: int) -> RateDecision:
         return RateDecision(fits=False, tat=tat, remaining=0, retry_after=after - now - capacity)
     remaining = (now + capacity - after) // interval
     return RateDecision(fits=True, tat=after, remaining=remaining, retry_after=0)
+
+
+def interval_of(per_second: float) -> int:
+    """Return how long one call takes up, in microseconds."""
+    # Rounded up: an interval that is a microsecond short lets more than the rate through.
+    return math.ceil(MICROSECONDS / per_second)

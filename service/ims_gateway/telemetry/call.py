@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from ims_gateway.errors import NotAuthenticated, Refusal, reason_name
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision
+from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry import conventions
 
 # Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
@@ -56,6 +57,8 @@ class Call:
     algorithm: str = ""
     job: str = ""
     decision: Decision | None = None
+    # As the job was admitted by; empty where it was not.
+    limits: tuple[LimitState, ...] = ()
     recalled: bool = False
     # Set when the caller has hung up while the submit goes on.
     abandoned: bool = False
@@ -149,6 +152,8 @@ class Call:
             line["violations"] = self.paths
         if self.decision is not None:
             line["policy"] = _policy(self.decision)
+        if on_trial := [each.limit_id for each in self.limits if each.remaining < 0]:
+            line["shadow_breaches"] = on_trial
         return line
 
 

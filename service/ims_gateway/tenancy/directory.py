@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ims_gateway.identity.principal import Principal
+from ims_gateway.quota.prices import PriceList
 from ims_gateway.tenancy.filed import Filed
 from ims_gateway.tenancy.files import AccountFile, IssuerFile
 from ims_gateway.tenancy.index import PLATFORM, Index
@@ -54,6 +55,11 @@ class Directory:
     def issuers(self) -> Mapping[str, IssuerFile]:
         """The issuers of tokens, by name."""
         return self.platform.issuers
+
+    @property
+    def prices(self) -> PriceList:
+        """What jobs are taken to cost."""
+        return self.platform.prices
 
     def tenant(self, name: str) -> Tenant | None:
         """Return the tenant of that name."""

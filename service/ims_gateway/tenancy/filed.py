@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ims_gateway.policy.grant import Grant
-from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
-from ims_gateway.tenancy.files import CountFile, RateFile, TenantFile
+from ims_gateway.quota.prices import NO_PRICES
+from ims_gateway.tenancy.files import TenantFile
 from ims_gateway.tenancy.index import Entries, entries_of
+from ims_gateway.tenancy.limits_file import BudgetFile, limit_of
 from ims_gateway.tenancy.platform import (
     Platform,
     credentials,
@@ -79,7 +80,11 @@ def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:
         credentials=credentials(file.name, file.principals),
         roles=_roles(file, platform),
         grants=(*grants, *platform.grants(file.name)),
-        limits=tuple(_limit(limit, file.time_zone) for limit in file.limits),
+        limits=tuple(
+            limit_of(limit, file.time_zone, f"{file.name}.yaml#limits[{number}]")
+            for number, limit in enumerate(file.limits)
+        ),
+        time_zone=file.time_zone,
         shadow_grants=_shadow_grants(file, grants, platform),
     )
 
@@ -91,6 +96,10 @@ def _faults(path: Path, text: str, file: TenantFile, platform: Platform) -> list
     # Without accounts, their file is at fault, and says so itself.
     if platform.accounts and file.account not in platform.accounts:
         faults.append(fault_at(text, path.name, ["account"], "not in accounts.yaml"))
+    for number, limit in enumerate(file.limits):
+        if isinstance(limit, BudgetFile) and platform.prices is NO_PRICES:
+            where: list[str | int] = ["limits", number]
+            faults.append(fault_at(text, path.name, where, "a budget needs prices.yaml"))
     return faults
 
 
@@ -114,9 +123,3 @@ def _shadow_grants(
     if file.shadow_grants is not None:
         grants = grants_of(f"{file.name}.yaml#shadow_grants", file.shadow_grants)
     return (*grants, *platform.shadow_grants(file.name))
-
-
-def _limit(file: RateFile | CountFile, time_zone: str) -> Limit:
-    if isinstance(file, RateFile):
-        return RateLimit(file.id, per_second=file.per_second, burst=file.burst)
-    return CountLimit(file.id, max=file.max, time_zone=time_zone)

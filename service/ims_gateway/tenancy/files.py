@@ -4,6 +4,7 @@
     issuers.yaml         who issues tokens that are believed (optional)
     operators.yaml       operators of the platform (optional)
     grants.yaml          roles and grants that every tenant has (optional)
+    prices.yaml          what jobs are taken to cost (optional, but for budgets)
     tenants/<name>.yaml  one tenant each
 
 What it decides: whether a file is well formed. It knows no environment and keeps no state.
@@ -12,17 +13,17 @@ What it decides: whether a file is well formed. It knows no environment and keep
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from ims_gateway.tenancy.grant_file import GrantFile, Roles
+from ims_gateway.tenancy.limits_file import LimitFiles, names_principals
 from ims_gateway.tenancy.principal_file import PrincipalFile, unique_principals
 from ims_gateway.tenancy.shape import File, Name, unique
 
-LONGEST_REFILL_SECONDS: Final = 366 * 24 * 3600
 Folder = Annotated[
     str, StringConstraints(pattern=r"^oss://[a-z0-9][a-z0-9-]{1,61}[a-z0-9](/[^/{}%?#\\]+)*$")
 ]
@@ -41,29 +42,6 @@ def _time_zone(name: str) -> str:
     return name
 
 
-class RateFile(File):
-    """At most `per_second` on average and `burst` at once."""
-
-    id: Name
-    kind: Literal["rate"]
-    per_second: Annotated[float, Field(gt=0, le=100_000)]
-    burst: Annotated[int, Field(ge=1, le=1_000_000)]
-
-    @model_validator(mode="after")
-    def _refills(self) -> RateFile:
-        if self.burst / self.per_second > LONGEST_REFILL_SECONDS:
-            raise ValueError("burst must refill within 366 days")
-        return self
-
-
-class CountFile(File):
-    """At most `max` in each calendar day of the tenant."""
-
-    id: Name
-    kind: Literal["day"]
-    max: Annotated[int, Field(ge=0, le=10**12)]
-
-
 class TenantFile(File):
     """One tenant.
 
@@ -79,12 +57,13 @@ class TenantFile(File):
     roles: Roles = Field(default_factory=dict)
     grants: Annotated[tuple[GrantFile, ...], Field(min_length=1)]
     shadow_grants: Annotated[tuple[GrantFile, ...], Field(min_length=1)] | None = None
-    limits: tuple[Annotated[RateFile | CountFile, Field(discriminator="kind")], ...] = ()
+    limits: LimitFiles = ()
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> TenantFile:
         unique("limit", [limit.id for limit in self.limits])
         unique_principals("principal", self.principals)
+        names_principals(self.limits, {principal.name for principal in self.principals})
         return self
 
 

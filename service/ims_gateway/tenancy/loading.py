@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from ims_gateway.quota.prices import NO_PRICES
 from ims_gateway.tenancy import platform as platforms
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.filed import Filed, filed
@@ -174,6 +175,9 @@ def _platform(
     faults += _held("operators.yaml", _tenants_that_hold(platform, before))
     if faults:
         return before.platform, _by_file(faults)
+    if platform.prices is NO_PRICES and before.prices is not NO_PRICES:
+        # Every budget would cover jobs that cost nothing.
+        return before.platform, _by_file([Fault("prices.yaml", 0, "is gone; the prices stay")])
     if platform.accounts == before.accounts:
         return platform, {}
     fault = Fault("accounts.yaml", 0, "changed; takes effect when the gateway is started anew")

@@ -1,4 +1,4 @@
-"""What holds for every tenant: accounts, issuers, operators, shared roles and grants."""
+"""What holds for every tenant: accounts, issuers, operators, prices, shared roles, grants."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from typing import Final
 
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.grant import Grant
+from ims_gateway.quota.prices import NO_PRICES, PriceList
 from ims_gateway.tenancy.files import AccountFile, AccountsFile, IssuerFile, IssuersFile
 from ims_gateway.tenancy.grant_file import GrantFile, GrantsFile
+from ims_gateway.tenancy.limits_file import PricesFile
 from ims_gateway.tenancy.principal_file import OperatorFile, OperatorsFile, PrincipalFile
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, FileModel, read
 from ims_gateway.tenancy.tenant import Credentials, KeyEntry, TokenEntry
 
-NAMES: Final = ("accounts.yaml", "issuers.yaml", "operators.yaml", "grants.yaml")
+NAMES: Final = (
+    "accounts.yaml",
+    "issuers.yaml",
+    "operators.yaml",
+    "grants.yaml",
+    "prices.yaml",
+)
 TENANT: Final = "{tenant}"
 
 
@@ -29,6 +37,7 @@ class Platform:
     operators: Credentials = field(default_factory=Credentials)
     shared: GrantsFile = field(default_factory=GrantsFile)
     version: str = ""
+    prices: PriceList = NO_PRICES
 
     def admits(self, subject: str) -> bool:
         """Say whether a grant that every tenant has names the principal of another tenant."""
@@ -52,6 +61,7 @@ def read_all(folder: Path) -> tuple[Platform, list[Fault]]:
     issuers = _read_optional(folder / "issuers.yaml", IssuersFile, faults)
     operators = _read_optional(folder / "operators.yaml", OperatorsFile, faults)
     shared = _read_optional(folder / "grants.yaml", GrantsFile, faults)
+    prices = _read_optional(folder / "prices.yaml", PricesFile, faults)
     known = {issuer.name: issuer for issuer in issuers.issuers} if issuers else {}
     found = credentials("", operators.operators if operators else (), operator=True)
     faults += unknown_issuers("operators.yaml", found, known)
@@ -61,6 +71,7 @@ def read_all(folder: Path) -> tuple[Platform, list[Fault]]:
         found,
         shared or GrantsFile(),
         digest((folder / "grants.yaml").read_text(encoding="utf-8")) if shared else "",
+        prices.price_list if prices else NO_PRICES,
     )
     return platform, faults
 

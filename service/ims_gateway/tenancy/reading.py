@@ -91,7 +91,9 @@ def _told(faults: Sequence[Any]) -> list[Any]:
 
 
 def _fault(text: str, name: str, fault: Any) -> Fault:
-    where = [part for part in fault["loc"] if part not in ("rate", "day")]
+    # A limit's path goes on with its kind, which is no member.
+    of_limit = fault["loc"][:1] == ("limits",)
+    where = [part for depth, part in enumerate(fault["loc"]) if not (of_limit and depth == 2)]  # noqa: PLR2004 - limits[0].kind
     return fault_at(text, name, where, fault["msg"])
 
 

@@ -51,7 +51,8 @@ class Tenant:
     `version` is a hash of the file and of the platform's rules, so that a decision can be told from
     one under other rules. `default_output` is a folder such as oss://bucket/folder, or empty.
     `roles` maps each subject ("principal/render-farm", "role/lead") to the roles that it has.
-    `shadow_grants` are on trial; None where none are.
+    `shadow_grants` are on trial; None where none are. Its days are those of `time_zone`
+    (IANA).
     """
 
     name: str
@@ -64,6 +65,7 @@ class Tenant:
     grants: tuple[Grant, ...]
     limits: tuple[Limit, ...]
     shadow_grants: tuple[Grant, ...] | None = None
+    time_zone: str = "UTC"
 
     @property
     def resource(self) -> str:

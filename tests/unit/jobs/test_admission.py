@@ -136,8 +136,8 @@ def test_a_count_begins_anew_with_the_tenant_s_day(ledger_rows):
     ledger_rows.clock.now += 1
     ledger_rows.admit(intent(2), one)
     assert sorted(period for _, _, period in ledger_rows.used()) == [
-        "day:2026-06-01",
-        "day:2026-06-02",
+        "day:2026-06-01+08:00",
+        "day:2026-06-02+08:00",
     ]
 
 
@@ -221,9 +221,16 @@ def test_recall_finds_the_job_of_a_request(ledger_rows):
         admission.recall(ledger_rows.db, "acme", "request-1", b"another")
 
 
+def preview(ledger_rows, *limits):
+    """Return the limits as one more job would leave them."""
+    demand = intent().demand
+    charges, _ = admission.charges_of(ledger_rows.db, demand, limits, ledger_rows.clock())
+    return tuple(charge.state for charge in charges)
+
+
 def test_a_preview_says_what_would_be_left_and_writes_nothing(ledger_rows):
     """What the next admission then finds is what it said."""
-    said = admission.preview(ledger_rows.db, "acme", (RATE, DAILY), NOON)
+    said = preview(ledger_rows, RATE, DAILY)
     assert ledger_rows.everything() == []
 
     assert ledger_rows.admit(intent(), RATE, DAILY).limits == said
@@ -234,7 +241,7 @@ def test_a_preview_of_a_limit_without_room_has_less_than_nothing_left(ledger_row
     for number in range(2):
         ledger_rows.admit(intent(number), RATE, DAILY)
     lowered = CountLimit("daily", max=1, time_zone="UTC")
-    said = admission.preview(ledger_rows.db, "acme", (RATE, lowered), NOON)
+    said = preview(ledger_rows, RATE, lowered)
 
     assert [each.remaining for each in said] == [-1, -1]
     with pytest.raises(QuotaExceeded):

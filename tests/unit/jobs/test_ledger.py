@@ -11,7 +11,7 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.pages import NEWEST
 from ims_gateway.jobs.record import Change
 from ims_gateway.jobs.states import State
-from tests.unit.jobs.world import DAILY, NOON, RATE, Clock, intent, migrated, opened
+from tests.unit.jobs.world import DAILY, DEMAND, NOON, RATE, Clock, intent, migrated, opened
 
 QUEUED = Change(State.QUEUED, cause="accepted", upstream_job_id="u", next_poll_time=NOON)
 
@@ -68,7 +68,7 @@ async def test_the_time_of_an_admission_is_that_of_its_transaction(ledger, clock
 async def test_recall_and_preview_look_and_do_not_touch(ledger):
     """Neither makes a job nor charges one."""
     assert await ledger.recall("acme", "request-1", b"a body") is None
-    said = await ledger.preview("acme", (RATE, DAILY))
+    said = await ledger.preview(DEMAND, (RATE, DAILY))
     admitted = await ledger.admit(intent(1), (RATE, DAILY))
 
     assert admitted.limits == said
@@ -152,7 +152,7 @@ async def test_a_job_that_was_never_dispatched_is_rejected_when_its_lease_lapses
     (closed,) = await ledger.close_lapsed(9)
 
     assert (closed.state, closed.failure_code) == (State.REJECTED, "NEVER_SENT")
-    assert (await ledger.preview("acme", (DAILY,)))[0].remaining == 2
+    assert (await ledger.preview(DEMAND, (DAILY,)))[0].remaining == 2
     assert not (await ledger.admit(intent(1, job_id="job-2"), ())).recalled
 
 
@@ -166,7 +166,7 @@ async def test_a_dispatched_job_is_unknown_when_its_lease_lapses(ledger, clock, 
     (closed,) = await ledger.close_lapsed(9)
 
     assert (closed.state, closed.failure_code) == (State.SUBMIT_UNKNOWN, "INTERRUPTED")
-    assert (await ledger.preview("acme", (DAILY,)))[0].remaining == 1
+    assert (await ledger.preview(DEMAND, (DAILY,)))[0].remaining == 1
     assert (await ledger.admit(intent(1, job_id="job-2"), ())).recalled
 
 
@@ -212,4 +212,4 @@ async def test_an_answer_that_comes_after_the_lease_settles_the_job(ledger, cloc
     record, changed = await ledger.change("job-1", QUEUED)
 
     assert (changed, record.state, record.upstream_job_id) == (True, State.QUEUED, "u")
-    assert (await ledger.preview("acme", (DAILY,)))[0].remaining == 1
+    assert (await ledger.preview(DEMAND, (DAILY,)))[0].remaining == 1

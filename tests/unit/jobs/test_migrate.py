@@ -61,7 +61,7 @@ def test_the_newest_migration_is_the_one_that_the_code_names():
 def test_a_second_upgrade_changes_nothing(path):
     """Not one byte of the file, and no row in it."""
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("INSERT INTO rates VALUES ('acme', 'burst', 1)")
+        db.execute("INSERT INTO rates VALUES ('acme', 'burst', '', 1)")
     before = path.read_bytes()
     upgrade(url(path))
 

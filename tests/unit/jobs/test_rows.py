@@ -15,7 +15,7 @@ from ims_gateway.errors import LimitExceeded, RequestIdReused
 from ims_gateway.jobs import rows
 from ims_gateway.jobs.states import OPEN, TERMINAL, TRANSITIONS, State
 from ims_gateway.quota.limits import CountLimit, RateLimit
-from ims_gateway.quota.windows import day_of
+from ims_gateway.quota.windows import window_of
 from tests.unit.jobs.world import DAILY, NOON, RATE, SECOND, books, intent
 
 TODAY = ("acme", "daily", "day:2026-06-01")
@@ -105,7 +105,7 @@ def test_quota_goes_back_to_the_day_it_was_taken_from(ledger_rows):
 
     assert ledger_rows.used() == {
         TODAY: 1,
-        ("acme", "other", "day:2026-06-01"): 0,
+        ("acme", "other", "day:2026-06-01+09:00"): 0,
         ("globex", "daily", "day:2026-06-01"): 1,
         ("acme", "daily", "day:2026-06-02"): 1,
     }
@@ -232,7 +232,7 @@ class Accounts(RuleBasedStateMachine):
         self.states[job_id] = State.SUBMITTING
         self.requests[tenant, request] = (job_id, body)
         self.held[job_id] = [
-            (tenant, limit.id, day_of(self.books.clock(), limit.time_zone).key)
+            (tenant, limit.id, window_of("day", self.books.clock(), limit.time_zone).key)
             for limit in (DAILY, PAIR)
         ]
         return job_id

@@ -12,7 +12,7 @@ from ims_gateway.jobs.store import Store
 from ims_gateway.jobs.writer import LARGEST_GROUP
 from tests.unit.jobs.world import Hold, opened
 
-INSERT = "INSERT INTO rates VALUES ('acme', ?, 1)"
+INSERT = "INSERT INTO rates VALUES ('acme', ?, '', 1)"
 
 
 def insert(limit_id):

@@ -14,9 +14,9 @@ from ims_gateway.jobs.rows import DISPATCH, change_state
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
 from tests.integration.world import until
-from tests.unit.jobs.world import DAILY, NOON, Clock, Hold, intent, opened
+from tests.unit.jobs.world import DAILY, DEMAND, NOON, Clock, Hold, intent, opened
 
-INSERT = "INSERT INTO rates VALUES ('acme', :limit_id, 1)"
+INSERT = "INSERT INTO rates VALUES ('acme', :limit_id, '', 1)"
 ROWS = "SELECT limit_id FROM rates ORDER BY limit_id"
 QUEUED = Change(State.QUEUED, cause="accepted", upstream_job_id="u-1", next_poll_time=NOON)
 
@@ -118,7 +118,7 @@ async def test_an_admission_whose_commit_got_no_answer_is_admitted_once(url, clo
         admission = await ledger.admit(intent(1), (DAILY,))
 
         assert (admission.record.job_id, admission.recalled) == ("job-1", False)
-        assert (await ledger.preview("acme", (DAILY,)))[0].remaining == DAILY.max - 2
+        assert (await ledger.preview(DEMAND, (DAILY,)))[0].remaining == DAILY.max - 2
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -154,7 +154,7 @@ async def test_an_admission_that_nobody_can_be_told_of_is_taken_back(url, clock,
         record = await ledger.find("acme", "job-1")
 
         assert not again.recalled
-        assert (await ledger.preview("acme", (DAILY,)))[0].remaining == DAILY.max - 2
+        assert (await ledger.preview(DEMAND, (DAILY,)))[0].remaining == DAILY.max - 2
         assert (record and record.state) is (State.REJECTED if moment == "after" else None)
 
 
@@ -305,7 +305,7 @@ async def test_a_change_that_another_replica_came_before_is_not_made(url, clock)
 
         assert accepted[1]
         assert (rejected[0].state, rejected[1]) == (State.QUEUED, False)
-        assert (await ledgers[0].preview("acme", (DAILY,)))[0].remaining == DAILY.max - 2
+        assert (await ledgers[0].preview(DEMAND, (DAILY,)))[0].remaining == DAILY.max - 2
 
 
 async def test_a_dispatch_that_the_closing_of_its_lease_has_waited_for_is_seen(url, clock):

@@ -11,7 +11,7 @@ from ims_gateway.jobs.states import State
 from tests.integration.world import until
 from tests.unit.jobs.world import DAILY, Hold, intent, opened
 
-INSERT = "INSERT INTO rates VALUES ('acme', :limit_id, 1)"
+INSERT = "INSERT INTO rates VALUES ('acme', :limit_id, '', 1)"
 SHORT_SECONDS = 0.3
 
 

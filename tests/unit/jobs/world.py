@@ -70,6 +70,9 @@ def intent(number: int = 0, **changes: Any) -> Intent:
     return Intent(**{**members, **changes})
 
 
+DEMAND = intent().demand
+
+
 @dataclass
 class Books:
     """The ledger's rows, on a connection of their own. Every command is one transaction."""
@@ -118,7 +121,7 @@ class Books:
         return {row[:3]: row[3] for row in self.all(query)}
 
     def everything(self) -> list[tuple[Any, ...]]:
-        tables = ("jobs", "transitions", "holds", "counters", "rates")
+        tables = ("jobs", "transitions", "holds", "counters", "rates", "totals", "usage")
         return [row for table in tables for row in self.all(f"SELECT '{table}', * FROM {table}")]
 
 

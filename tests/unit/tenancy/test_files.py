@@ -113,7 +113,7 @@ FAULTS = {
     "half a range": ("[1, 5]", "[1]", "18: grants[0].ceilings.priority[1]:"),
     "more than a range": ("[1, 5]", "[1, 2, 3]", "18: grants[0].ceilings.priority:"),
     "ceilings for nobody": ("priority: [1, 5]", "models: []", "18: grants[0].ceilings.models:"),
-    "kind of limit": ("kind: day", "kind: week", "21: limits[1]:"),
+    "kind of limit": ("kind: day", "kind: year", "21: limits[1]:"),
     "no kind": ("kind: day, ", "", "21: limits[1]:"),
     "member of another kind": ("kind: day, max", "kind: rate, max", "21: limits[1].max:"),
     "no rate": ("per_second: 10", "per_second: 0", "20: limits[0].per_second:"),
