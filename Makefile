@@ -40,8 +40,9 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/python proto/breaking.py
 	$(BIN)/python docs/generate.py --check
 
-reliability: $(STUBS) ## Kill gateways at every step of a submit and check the books
+reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, check the books
 	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
+	$(BIN)/python -m tests.reliability.races
 
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench

@@ -14,29 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from ims_gateway.errors import LimitBreach, QuotaExceeded
-from ims_gateway.jobs import admission, rows
+from ims_gateway.jobs import admission, rows, standing
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
 from ims_gateway.jobs.states import State
-from ims_gateway.quota.limits import CountLimit, Limit
-from ims_gateway.quota.windows import window_of
+from ims_gateway.quota.charges import Charge, refuse_breaches
+from ims_gateway.quota.limits import Limit
 from ims_gateway.upstream.errors import OutcomeUnknown
 from tests.reliability.books import Kind
 
 TRIES: Final = 3
 SET_USED: Final = """
-INSERT INTO counters (tenant, limit_id, bucket, period, used)
-VALUES (:tenant, :limit_id, '', :period, :used)
-ON CONFLICT (tenant, limit_id, bucket, period) DO UPDATE SET used = excluded.used
-"""
-READ_USED: Final = """
-SELECT used FROM counters
-WHERE tenant = :tenant AND limit_id = :limit_id AND bucket = '' AND period = :period
-"""
-ADD_HOLD: Final = """
-INSERT INTO holds (job_id, limit_id, tenant, period, amount, state)
-VALUES (:job_id, :limit_id, :tenant, :period, :amount, 'held')
+UPDATE counters SET used = :used WHERE tenant = :tenant AND limit_id = :limit_id
+    AND bucket = :bucket AND period = :period
 """
 
 
@@ -48,19 +38,10 @@ class CheckThenAct(Ledger):
         known = await self.recall(intent.tenant, intent.request_id, intent.body_hash)
         if known is not None:
             return Admission(known, recalled=True)
-        counts = [limit for limit in limits if isinstance(limit, CountLimit)]
-        used = [await self._used(intent, limit) for limit in counts]
-        for limit, so_far in zip(counts, used, strict=True):
-            if so_far >= limit.max:
-                breach = LimitBreach(limit.id, limit.metric, limit.max, intent.tenant, None)
-                raise QuotaExceeded((breach,))
-        record = await self._store.write(lambda db: _write(db, intent, counts, used))
+        charges, _ = await self._charges(intent.demand, limits)
+        refuse_breaches(charges, self._clock())
+        record = await self._store.write(lambda db: _write(db, intent, charges))
         return Admission(record, recalled=False)
-
-    async def _used(self, intent: Intent, limit: CountLimit) -> int:
-        keys = _keys(intent, limit)
-        row = await self._store.read(lambda db: db.execute(READ_USED, keys).fetchone())
-        return row["used"] if row else 0
 
 
 class IntentAfterSend(Ledger):
@@ -152,19 +133,16 @@ NAIVE: Final = (
 VARIANTS: Final = {variant.name: variant for variant in (THE_PRODUCT, *NAIVE)}
 
 
-def _write(db: Any, intent: Intent, limits: Sequence[CountLimit], used: Sequence[int]) -> JobRecord:
+def _write(db: Any, intent: Intent, charges: Sequence[Charge]) -> JobRecord:
     db.execute("DROP INDEX IF EXISTS jobs_request")
     record = rows.insert_intent(db, intent)
-    for limit, so_far in zip(limits, used, strict=True):
-        keys = _keys(intent, limit)
-        db.execute(SET_USED, {**keys, "used": so_far + 1})
-        db.execute(ADD_HOLD, {**keys, "amount": 1, "job_id": intent.job_id})
+    standing.take(db, intent.tenant, intent.job_id, charges)
+    for charge in charges:
+        if charge.amount is not None:
+            limit_id, bucket, period = charge.key
+            keys = {"limit_id": limit_id, "bucket": bucket, "period": period}
+            db.execute(SET_USED, keys | {"tenant": intent.tenant, "used": charge.state.used})
     return record
-
-
-def _keys(intent: Intent, limit: CountLimit) -> dict[str, str]:
-    period = window_of("day", intent.create_time, limit.time_zone).key
-    return {"tenant": intent.tenant, "limit_id": limit.id, "period": period}
 
 
 def _record_of(intent: Intent) -> JobRecord:
