@@ -118,6 +118,8 @@ async def a_world(
     account: dict[str, Any] | None = None,
     job_seconds: float = 0.2,
     database_url: str | None = None,
+    prices: dict[str, Any] | None = None,
+    parts: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
     keys = {name: new_key()[1] for name in ("acme", "globex")}
     emulated = EmulatorSettings(
@@ -141,6 +143,8 @@ async def a_world(
             "tenants/acme.yaml": tenant_file("acme", keys["acme"], **(acme or {})),
             "tenants/globex.yaml": tenant_file("globex", keys["globex"]),
         }
+        if prices:
+            files["prices.yaml"] = prices
         for name, content in files.items():
             (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
         values = {
@@ -152,18 +156,25 @@ async def a_world(
             "poll_interval_seconds": 0.05,
             "watch_interval_seconds": 0.02,
         } | (settings or {})
-        yield await stack.enter_async_context(serving(folder, emulator, keys, Settings(**values)))
+        world = serving(folder, emulator, keys, Settings(**values), parts=parts)
+        yield await stack.enter_async_context(world)
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, emulator: Emulator, keys: dict[str, str], settings: Settings, changes: Any = None
+    folder: Path,
+    emulator: Emulator,
+    keys: dict[str, str],
+    settings: Settings,
+    changes: Any = None,
+    *,
+    parts: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
     settings = settings.model_copy(update=changes or {})
     async with AsyncExitStack() as stack:
         spans = SpanKeeper()
         running = await stack.enter_async_context(
-            gateway(settings, ENVIRONMENT, span_processors=(spans,))
+            gateway(settings, ENVIRONMENT, span_processors=(spans,), **(parts or {}))
         )
         world = World(folder, emulator, running, spans, keys, settings)
         for name, key in keys.items():

@@ -14,6 +14,8 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from ims_gateway.cli.jobs import app as jobs
+from ims_gateway.cli.quota import app as quota
+from ims_gateway.cli.quota import reconcile
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.settings import LedgerSettings, Settings, environment
 from ims_gateway.tenancy.reading import ConfigurationError
@@ -28,6 +30,8 @@ app = typer.Typer(
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
+app.add_typer(quota, name="quota")
+app.command()(reconcile)
 
 db = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(db, name="db")

@@ -49,6 +49,11 @@ class Ledger:
         except RateExceeded as refusal:
             self._refusals.note(intent.demand, limits, refusal)
             raise
+        except BaseException:
+            self._refusals.forget(intent.demand, limits)
+            raise
+        if admission.recalled:
+            self._refusals.forget(intent.demand, limits)
         self._refusals.know(intent.tenant, intent.request_id)
         return admission
 

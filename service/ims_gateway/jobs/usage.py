@@ -95,7 +95,6 @@ def _keys(limit: Limit, given: Mapping[Key, int], now: int) -> list[Key]:
     period = "" if isinstance(limit, RateLimit) else limit.window(now).key
     if not limit.scope.per:
         return [(limit.id, "", period)]
-    # A bucket of another scope that the limit once had has other dimensions.
     return sorted(key for key in given if (key[0], key[2]) == (limit.id, period) and key[1])
 
 

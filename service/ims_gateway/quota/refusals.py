@@ -1,21 +1,26 @@
 """Remembers until when a rate has no room, so that a flood of calls costs the ledger nothing.
 
-What it decides: that a call would be refused by the ledger for certain. It never admits one. A
-limit that was changed is another limit here, so that what is remembered of it counts no more.
+When the time has come, as many calls are let through to the ledger as can have room there, and not
+all that wait: each moves the time on by what it takes. What it decides is only ever that a call
+would be refused; it admits none. A limit that was changed is another limit here, so what is
+remembered of it counts no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from ims_gateway.errors import LimitBreach, RateExceeded
-from ims_gateway.quota.gcra import MICROSECONDS
+from ims_gateway.quota.gcra import MICROSECONDS, interval_of
 from ims_gateway.quota.limits import Demand, Limit, RateLimit
 
 # Of each kind of memory: some megabytes. The oldest go first, and cost a look into the ledger.
 MOST_REMEMBERED: Final = 10_000
+
+
+_Key: TypeAlias = tuple[str, RateLimit, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Refusals:
 
     def __init__(self, most: int = MOST_REMEMBERED) -> None:
         self._most = most
-        self._full: dict[tuple[str, RateLimit, str], _Full] = {}
+        self._full: dict[_Key, _Full] = {}
         self._known: dict[tuple[str, str], None] = {}
 
     def check(self, demand: Demand, limits: Sequence[Limit], request_id: str, now: int) -> None:
@@ -43,15 +48,19 @@ class Refusals:
         if not self._full or (demand.tenant, request_id) in self._known:
             return
         found = [
-            full
-            for limit in limits
-            if isinstance(limit, RateLimit) and limit.covers(demand)
-            if (full := self._full.get((demand.tenant, limit, limit.bucket(demand))))
-            # Before `since`: the clock has stepped back, and says nothing about the bucket.
-            if full.since <= now < full.until
+            (key, full)
+            for key in _keys(demand, limits)
+            if (full := self._full.get(key)) is not None
         ]
-        if found:
-            raise RateExceeded(tuple(_still(full, now) for full in found), now)
+        # Before `since`: the clock has stepped back, and says nothing about the bucket.
+        refusing = [full for _, full in found if full.since <= now < full.until]
+        if refusing:
+            raise RateExceeded(tuple(_still(full, now) for full in refusing), now)
+        for key, full in found:
+            if now < full.since:
+                del self._full[key]
+            else:
+                self._full[key] = replace(full, until=_next(key[1], full.until, now))
 
     def note(self, demand: Demand, limits: Sequence[Limit], refusal: RateExceeded) -> None:
         """Remember what the ledger has said."""
@@ -64,10 +73,30 @@ class Refusals:
             self._full[key] = _Full(refusal.time, refusal.time + wait, breach)
         _forget_oldest(self._full, self._most)
 
+    def forget(self, demand: Demand, limits: Sequence[Limit]) -> None:
+        """Let the next call ask the ledger: one that was let through took nothing after all."""
+        if self._full:
+            for key in _keys(demand, limits):
+                self._full.pop(key, None)
+
     def know(self, tenant: str, request_id: str) -> None:
         """Remember that the request id has a job."""
         self._known[tenant, request_id] = None
         _forget_oldest(self._known, self._most)
+
+
+def _keys(demand: Demand, limits: Sequence[Limit]) -> list[_Key]:
+    return [
+        (demand.tenant, limit, limit.bucket(demand))
+        for limit in limits
+        if isinstance(limit, RateLimit) and limit.covers(demand)
+    ]
+
+
+def _next(limit: RateLimit, until: int, now: int) -> int:
+    """Return when there can be room for one more, after a call that was let through at `now`."""
+    interval = interval_of(limit.per_second)
+    return max(until, now - (limit.burst - 1) * interval) + interval
 
 
 def _forget_oldest(memory: dict[Any, Any], most: int) -> None:
@@ -76,8 +105,4 @@ def _forget_oldest(memory: dict[Any, Any], most: int) -> None:
 
 
 def _still(full: _Full, now: int) -> LimitBreach:
-    breach = full.breach
-    wait = (full.until - now) / MICROSECONDS
-    return LimitBreach(
-        breach.limit_id, breach.metric, breach.value, breach.tenant, wait, breach.dimensions
-    )
+    return replace(full.breach, retry_after_seconds=(full.until - now) / MICROSECONDS)

@@ -32,6 +32,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobResponse,
     WatchJobResponse,
 )
+from imsgateway.v1.quota_service_pb2 import GetUsageResponse, ListUsageHistoryResponse
 
 NAME = "tenants/acme/jobs/0198-a"
 KEY = "imsk_test_secret"
@@ -138,6 +139,7 @@ def _random_job(arm: FieldDescriptor, seed: int) -> Job:
     _fill(getattr(job, arm.name), dice)
     job.display_name, job.user_data, job.priority = "A name", '{"a": [1]}', dice.randint(1, 10)
     job.pipeline_id, job.template_id = "pipeline", "template"
+    job.media_duration.FromMilliseconds(dice.randint(1, 10**6))
     job.labels.update({"team": "blue", "note": "a=b, c"})
     return job
 
@@ -405,6 +407,61 @@ def test_list_fits_a_narrow_terminal(imsctl, gateway, at, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     lines = [line.strip() for line in imsctl("list").stdout.splitlines()]
     assert lines[1:] == [str(uuid.UUID(int=1)), "SUBMIT_UNKNOWN  cover"]
+
+
+def test_quota_draws_a_bar_for_each_limit(imsctl, gateway):
+    """As long as its share is used; with whom it is counted for, and whether it is on trial."""
+    limits = [
+        {"limit_id": "daily", "metric": "submit/day", "limit": 100, "used": 50},
+        {"limit_id": "spend", "metric": "cost/month", "limit": 2_000_000, "used": 2_500_000},
+        {
+            "limit_id": "each",
+            "metric": "submit/hour",
+            "limit": 4,
+            "dimensions": {"principal": "farm"},
+            "shadow": True,
+        },
+    ]
+    gateway.answers["GetUsage"] = [GetUsageResponse(limits=limits, currency="CNY")]
+    daily, spend, each = imsctl("quota").stdout.splitlines()
+
+    assert (daily.count("\u2588"), "50 of 100" in daily) == (12, True)
+    assert (spend.count("\u2588"), "2.50 of 2.00 CNY" in spend) == (24, True)
+    assert (each.count("\u2588"), "submit/hour, principal farm, on trial" in each) == (0, True)
+    assert json.loads(imsctl("-o", "json", "quota").stdout)["currency"] == "CNY"
+
+
+def test_quota_draws_a_bar_for_each_day(imsctl, gateway):
+    """Beside the day of most use."""
+    days = [
+        {"date": "2026-06-02", "algorithms": [{"algorithm": "video_h2v", "jobs": 1}]},
+        {
+            "date": "2026-06-01",
+            "algorithms": [
+                {"algorithm": "cover", "jobs": 1, "cost_micros": 1_500_000},
+                {"algorithm": "video_clip", "jobs": 3},
+            ],
+        },
+    ]
+    history = ListUsageHistoryResponse(days=days, currency="CNY")
+    gateway.answers["ListUsageHistory"] = [history]
+    today, before = imsctl("quota", "--history", "--days", "2").stdout.splitlines()
+
+    assert gateway.calls[-1].request.page_size == 2
+    assert (today.count("\u2588"), "1 jobs, 0.00 CNY" in today) == (6, True)
+    assert (before.count("\u2588"), "4 jobs, 1.50 CNY" in before) == (24, True)
+    assert before.rstrip().endswith("video-clip 3, cover 1")
+
+
+def test_the_duration_of_media_is_given_in_seconds(imsctl, gateway):
+    """And shown so."""
+    job = Job(name=NAME, cover={}, media_duration={"seconds": 90, "nanos": 500_000_000})
+    gateway.answers["SubmitJob"] = [SubmitJobResponse(job=job)]
+    line = ["submit", "cover", "--input", "oss://b/in.mp4", "--media-duration", "90.5"]
+    shown = imsctl(*line).stdout
+
+    assert gateway.calls[-1].request.job.media_duration == job.media_duration
+    assert "90.500" in shown
 
 
 def test_whoami_names_the_caller(imsctl, gateway):

@@ -42,6 +42,12 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
+from imsgateway.v1.quota_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+    ListUsageHistoryRequest,
+    ListUsageHistoryResponse,
+)
 from imsgateway.v1.quota_service_pb2_grpc import QuotaServiceStub
 
 Reply = TypeVar("Reply")
@@ -177,6 +183,18 @@ class AsyncClient:
     async def who_am_i(self) -> WhoAmIResponse:
         """Return who the gateway takes the caller for."""
         return await self._call(self.access.WhoAmI, WhoAmIRequest())
+
+    async def usage(self, *, parent: str = "") -> GetUsageResponse:
+        """Return each limit of the tenant with what is used of it."""
+        return await self._call(self.quota.GetUsage, GetUsageRequest(parent=parent))
+
+    async def usage_history(self, *, parent: str = "", days: int = 0) -> ListUsageHistoryResponse:
+        """Return what the tenant used on each of its last days, today first.
+
+        days: 0 to 100; 0 leaves it to the gateway.
+        """
+        request = ListUsageHistoryRequest(parent=parent, page_size=days)
+        return await self._call(self.quota.ListUsageHistory, request)
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""

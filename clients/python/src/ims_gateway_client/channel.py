@@ -25,7 +25,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:50051"
 READS: Final = {
     "imsgateway.v1.JobService": ("GetJob", "ListJobs"),
     "imsgateway.v1.AccessService": ("WhoAmI", "ListAlgorithms", "ExplainAccess"),
-    "imsgateway.v1.QuotaService": ("GetUsage",),
+    "imsgateway.v1.QuotaService": ("GetUsage", "ListUsageHistory"),
     "imsgateway.v1.AdminService": ("ListTenants", "ListDecisions"),
 }
 

@@ -9,8 +9,10 @@ from itertools import islice
 from typing import Annotated
 
 import typer
+from google.protobuf.message import Message
+from rich.table import Table
 
-from ims_gateway_client.cli import exits, tables
+from ims_gateway_client.cli import bars, exits, tables
 from ims_gateway_client.cli.console import console, print_document, print_line
 from ims_gateway_client.cli.exits import ExitCode
 from ims_gateway_client.cli.following import follow, leaving_to_itself
@@ -135,6 +137,26 @@ def whoami(ctx: typer.Context) -> None:
         console().print(tables.caller_table(caller))
 
 
+def quota(
+    ctx: typer.Context,
+    *,
+    parent: Parent = "",
+    history: Annotated[
+        bool, typer.Option("--history", help="what was used day by day, instead of the limits")
+    ] = False,
+    days: Annotated[int, typer.Option(min=1, max=100, help="how many days, with --history")] = 31,
+) -> None:
+    """Show your tenant's limits and what is used of them, as bars."""
+    session: Session = ctx.obj
+    with session.connect() as client:
+        if history:
+            past = client.usage_history(parent=_tenant(parent), days=days)
+            _show_usage(session, past, bars.history_table(past))
+        else:
+            now = client.usage(parent=_tenant(parent))
+            _show_usage(session, now, bars.usage_table(now))
+
+
 def _wait(session: Session, client: Client, name: str) -> Job:
     states = client.watch(name)
     out = console(stderr=True)
@@ -148,6 +170,13 @@ def _show_job(session: Session, job: Job) -> None:
         print_document(job)
     else:
         console().print(tables.job_table(job))
+
+
+def _show_usage(session: Session, reply: Message, table: Table) -> None:
+    if session.as_json:
+        print_document(reply)
+    else:
+        console().print(table)
 
 
 def _show_check(session: Session, reply: SubmitJobResponse) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import (
     FieldDescriptor,
     OneofDescriptor,
 )
+from google.protobuf.duration_pb2 import Duration
 
 from buf.validate import validate_pb2
 from imsgateway.v1 import annotations_pb2
@@ -112,7 +113,9 @@ def _describe_type(field: FieldDescriptor) -> Iterator[str]:
         yield " or ".join(words_of(field.enum_type))
     if field.type == FieldDescriptor.TYPE_BOOL:
         yield "true or false"
-    if field.message_type and not is_map(field):
+    if field.message_type and field.message_type.full_name == Duration.DESCRIPTOR.full_name:
+        yield "in seconds"
+    elif field.message_type and not is_map(field):
         members = list(settable_fields(field.message_type))
         for member in members:
             text = describe(member)

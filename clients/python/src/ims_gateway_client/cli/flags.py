@@ -179,6 +179,7 @@ def _metavar_of_message(message: Descriptor) -> str:
         Syntax.RANGE: "-".join(names),
         Syntax.ORDERED: ",".join(names),
         Syntax.NAMED: "NAME=VALUE,...",
+        Syntax.DURATION: "SECONDS",
         Syntax.JSON: "JSON",
     }[syntax_of(message)]
 

@@ -3,6 +3,7 @@
 Decides the syntax by the shape of a message, so that a new message needs no change here:
 
     one field                        its value               oss://bucket/a.wav
+    a duration                       seconds                 90
     an entry of a map                KEY=VALUE               team=blue
     two numbers, start... and end... START-END               5-20
     all fields required              values in their order   0,0.7,1,0.3
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from ims_gateway_client.cli.contract import is_required, settable_fields, words_of
@@ -32,6 +34,7 @@ class Syntax(Enum):
     """How a message is written."""
 
     WHOLE = "its value"
+    DURATION = "seconds"
     PAIR = "key and value"
     RANGE = "start-end"
     ORDERED = "values in order"
@@ -41,6 +44,8 @@ class Syntax(Enum):
 
 def syntax_of(message: Descriptor) -> Syntax:
     """Return how a message is written."""
+    if message.full_name == Duration.DESCRIPTOR.full_name:
+        return Syntax.DURATION
     fields = list(settable_fields(message))
     if any(field.message_type or field.is_repeated for field in fields) or not fields:
         return Syntax.JSON
@@ -80,6 +85,8 @@ def _parse_message(descriptor: Descriptor, text: str) -> Message:
     fields = list(settable_fields(descriptor))
     if syntax is Syntax.JSON or text.startswith("{"):
         return _parse_json(message, text)
+    if syntax is Syntax.DURATION:
+        return _parse_json(message, f'"{text.removesuffix("s")}s"')
     if syntax is Syntax.NAMED:
         return _parse_named(message, fields, text)
     for field, part in zip(fields, _split(fields, syntax, text), strict=True):
@@ -128,6 +135,8 @@ def _render_message(descriptor: Descriptor, message: Message) -> str:
     fields = list(settable_fields(descriptor))
     if syntax is Syntax.JSON:
         return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+    if isinstance(message, Duration):
+        return message.ToJsonString().removesuffix("s")
     if syntax is Syntax.NAMED:
         return ",".join(
             f"{field.name}={render(field, value)}" for field, value in message.ListFields()
