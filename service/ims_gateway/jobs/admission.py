@@ -15,7 +15,7 @@ from ims_gateway.jobs.database import Connection
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
 from ims_gateway.jobs.rows import change_state, find_job, find_request, insert_intent
 from ims_gateway.jobs.states import State
-from ims_gateway.quota.charges import Charge, charge, refuse_breaches
+from ims_gateway.quota.charges import Charge, charge, questions, refuse_breaches
 from ims_gateway.quota.limits import Demand, Limit
 
 TOO_LATE: Final = Change(
@@ -57,10 +57,10 @@ def charges_of(
     time_sql: str | None = None,
 ) -> tuple[list[Charge], str]:
     """Return what every limit that covers the job says, and what the counters were kept by."""
-    covering = [limit for limit in limits if limit.covers(demand)]
-    found = standing.read(db, demand, covering, now, time_sql)
+    asked = questions(demand, limits, now)
+    found = standing.read(db, demand.tenant, asked, time_sql)
     rate_now = now if found.time is None else found.time
-    charges = [charge(limit, demand, found.given, now, rate_now) for limit in covering]
+    charges = [charge(each, demand, found.given, now, rate_now) for each in asked]
     return charges, found.definitions
 
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ims_gateway.jobs.database import Connection
-from ims_gateway.quota.charges import Charge, Given, Key, key_of
-from ims_gateway.quota.limits import Demand, Limit, RateLimit, counted
+from ims_gateway.quota.charges import Charge, Given, Key, Question
+from ims_gateway.quota.limits import Limit, RateLimit, counted
 
 # Rows of the one statement that stand for no limit; a limit's id begins with a letter.
 DEFINITIONS: Final = "=definitions"
@@ -61,18 +61,18 @@ class Standing:
     time: int | None
 
 
-def definitions_of(limits: Iterable[Limit]) -> str:
+def definitions_of(limits: Sequence[Limit]) -> str:
     """Return what the counters depend on, as the ledger keeps it; empty where there are none."""
-    return _definitions(tuple((limit.id, limit.definition) for limit in counted(limits)))
+    return _definitions(tuple(limits))
 
 
 def read(
-    db: Connection, demand: Demand, limits: Sequence[Limit], now: int, time_sql: str | None = None
+    db: Connection, tenant: str, asked: Sequence[Question], time_sql: str | None = None
 ) -> Standing:
     """Read what the limits have given that a job asks; `time_sql` is the database's expression."""
-    keys = [key_of(limit, demand, now) for limit in limits]
-    rates = tuple(isinstance(limit, RateLimit) for limit in limits)
-    found = db.execute(_statement(rates, time_sql), {"tenant": demand.tenant, **_bound(keys)})
+    rates = tuple(isinstance(each.limit, RateLimit) for each in asked)
+    values = {"tenant": tenant, **_bound([each.key for each in asked])}
+    found = db.execute(_statement(rates, time_sql), values)
     given: dict[Key, int] = {}
     definitions, time = "", None
     for row in found.fetchall():
@@ -136,5 +136,6 @@ def _filled(statement: str, row: str, count: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _definitions(pairs: tuple[tuple[str, str], ...]) -> str:
-    return json.dumps(dict(sorted(pairs)), separators=(",", ":")) if pairs else ""
+def _definitions(limits: tuple[Limit, ...]) -> str:
+    pairs = {limit.id: limit.definition for limit in counted(limits)}
+    return json.dumps(dict(sorted(pairs.items())), separators=(",", ":")) if pairs else ""

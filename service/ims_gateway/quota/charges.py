@@ -73,18 +73,33 @@ class Charge:
     amount: int | None = None
 
 
-def key_of(limit: Limit, demand: Demand, now: int) -> Key:
-    """Return which of the ledger's numbers the limit asks for."""
-    period = "" if isinstance(limit, RateLimit) else limit.window(now).key
-    return limit.id, limit.bucket(demand), period
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a job asks of one limit: which of the ledger's numbers, and in which window."""
+
+    limit: Limit
+    key: Key
+    window: Window
 
 
-def charge(limit: Limit, demand: Demand, given: Given, now: int, rate_now: int) -> Charge:
+def questions(demand: Demand, limits: Iterable[Limit], now: int) -> list[Question]:
+    """Return what the job asks of each limit that covers it."""
+    return [_question(limit, demand, now) for limit in limits if limit.covers(demand)]
+
+
+def _question(limit: Limit, demand: Demand, now: int) -> Question:
+    if isinstance(limit, RateLimit):
+        return Question(limit, (limit.id, limit.bucket(demand), ""), ALWAYS)
+    window = limit.window(now)
+    return Question(limit, (limit.id, limit.bucket(demand), window.key), window)
+
+
+def charge(asked: Question, demand: Demand, given: Given, now: int, rate_now: int) -> Charge:
     """Return what the limit says; `now` is the calendar's time, `rate_now` that of the rates."""
-    key = key_of(limit, demand, now)
+    limit, key = asked.limit, asked.key
     if isinstance(limit, RateLimit):
         return _charge_rate(limit, demand, key, given.get(key, 0), rate_now)
-    return _charge_counted(limit, demand, key, given.get(key, 0), now)
+    return _charge_counted(limit, demand, asked, given.get(key, 0), now)
 
 
 def state_of(limit: Limit, key: Key, given: int, now: int, rate_now: int) -> LimitState:
@@ -119,12 +134,12 @@ def _charge_rate(limit: RateLimit, demand: Demand, key: Key, tat: int, now: int)
     return Charge(key, state, _breach(limit, demand, key, decision.retry_after / MICROSECONDS))
 
 
-def _charge_counted(limit: Counted, demand: Demand, key: Key, used: int, now: int) -> Charge:
+def _charge_counted(limit: Counted, demand: Demand, asked: Question, used: int, now: int) -> Charge:
+    key, window = asked.key, asked.window
     amount = limit.amount(demand)
     # What costs nothing fits, however much has been spent.
     fits = amount == 0 or used + amount <= limit.max
     remaining = max(0, limit.max - used - amount) if fits else -1
-    window = limit.window(now)
     taken = amount if fits or limit.shadow else 0
     state = _counted_state(limit, key, remaining, window, used=used + taken, taken=taken)
     breach = None if fits else _breach(limit, demand, key, _wait(limit, amount, window, now))

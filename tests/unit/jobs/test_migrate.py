@@ -5,16 +5,23 @@ import sqlite3
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ims_gateway.jobs import migrate, migrations
+from ims_gateway.errors import QuotaExceeded
+from ims_gateway.jobs import audit, migrate, migrations
 from ims_gateway.jobs.migrate import HEAD, upgrade
 from ims_gateway.jobs.schema import metadata
+from ims_gateway.jobs.sqlite import SqliteSession
+from ims_gateway.quota.limits import CountLimit
+from tests.unit.jobs.world import NOON, Books, intent, open_file
 
 
 def schema_of(path):
@@ -109,3 +116,43 @@ def test_a_database_that_cannot_be_written_is_an_error(tmp_path):
     broken.write_bytes(b"not a database" * 100)
     with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
         upgrade(url(broken))
+
+
+OLD_ROWS = (
+    """INSERT INTO jobs (job_id, tenant, request_id, body_hash, principal, algorithm, account, spec,
+        state, create_time, update_time, decision_id)
+    VALUES (:job_id, :tenant, :request_id, :body_hash, :principal, :algorithm, :account, :spec,
+        :state, :create_time, :create_time, :decision_id)""",
+    "INSERT INTO holds VALUES (:job_id, :limit_id, :tenant, :period, 1, 'committed')",
+    "INSERT INTO counters VALUES (:tenant, :limit_id, :period, 1)",
+    "INSERT INTO rates VALUES (:tenant, 'burst', 7)",
+)
+
+
+def test_what_was_used_before_limits_had_buckets_is_kept(tmp_path):
+    """The first admission takes it over, under the names that windows have by now."""
+    path = tmp_path / "old.db"
+    scripts = Path(next(iter(migrations.__path__)))
+    config = Config()
+    config.set_main_option("script_location", str(scripts))
+    engine = sqlalchemy.create_engine(url(path))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        row = {"tenant": "acme", "limit_id": "daily", "period": "day:2026-06-01"}
+        job = dict.fromkeys(("body_hash", "spec"), "") | {
+            "job_id": "old", "request_id": "old", "principal": "principal/farm", "state": 2,
+            "algorithm": "cover", "account": "main", "create_time": NOON, "decision_id": "d",
+        }  # fmt: skip
+        for statement in OLD_ROWS:
+            connection.execute(sqlalchemy.text(statement), row | job)
+    engine.dispose()
+    upgrade(url(path))
+
+    with closing(SqliteSession(open_file(path))) as session:
+        ledger = Books(session)
+        assert ledger.all("SELECT bucket, tat FROM rates") == [("", 7)]
+        one = CountLimit("daily", max=1, time_zone="Asia/Tokyo")
+        with pytest.raises(QuotaExceeded):
+            ledger.admit(intent(1), one)
+        assert audit.differences(ledger.db) == audit.misplaced_holds(ledger.db) == []
