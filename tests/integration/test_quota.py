@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 from google.protobuf import duration_pb2
 
 from ims_gateway.jobs.ledger import Ledger
@@ -173,6 +174,27 @@ async def test_a_tenant_sees_its_usage_and_its_history_and_nobody_else_s(make_wo
             assert (await refused(call)).reason == "POLICY_DENIED"
         bad = await refused(world.acme.quota.ListUsageHistory(History(page_token="yesterday")))
         assert (bad.reason, bad.paths) == ("INVALID_REQUEST", ["page_token"])
+
+
+async def test_a_grant_to_another_tenant_s_principal_does_not_open_the_books(make_world):
+    """It may submit, and sees nothing of what others have used."""
+    guest = {
+        "subject": "tenants/globex/principals/robot",
+        "actions": ["submit"],
+        "read": ["oss://acme-media/*"],
+        "write": ["oss://acme-media/*"],
+    }
+    async with make_world() as world:
+        path = world.folder / "tenants" / "acme.yaml"
+        file = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**file, "grants": [*file["grants"], guest]}))
+        async with world.replica() as other:
+            await other.globex.submit(cover(), parent="tenants/acme")
+            for call in (
+                other.globex.quota.GetUsage(GetUsage(parent="tenants/acme")),
+                other.globex.quota.ListUsageHistory(History(parent="tenants/acme")),
+            ):
+                assert (await refused(call)).reason == "POLICY_DENIED"
 
 
 async def test_history_goes_on_page_by_page_to_the_first_job(make_world):

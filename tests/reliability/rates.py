@@ -29,8 +29,8 @@ from tests.reliability.lives import ROOT, Launcher
 from tests.reliability.rivals import an_emulator, configure, settings_of
 
 GATEWAYS: Final = 4
-PER_SECOND: Final = 30.0
-BURST: Final = 30
+PER_SECOND: Final = 10.0
+BURST: Final = 20
 OVERLOAD: Final = 5
 LEAST_SHARE: Final = 0.98
 LIMIT: Final = {"id": "rate", "kind": "rate", "per_second": PER_SECOND, "burst": BURST}

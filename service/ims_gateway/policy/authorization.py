@@ -47,6 +47,20 @@ class Authorization:
             )
         return tenant
 
+    def own_tenant(self, principal: Principal, parent: str, decision_id: str) -> Tenant:
+        """Return the caller's own tenant: a grant in another one's file does not open its books.
+
+        Raises PolicyDenied for every other tenant, and for an operator.
+        """
+        tenant = self.tenant(principal, parent, decision_id)
+        if tenant.name != principal.tenant:
+            raise PolicyDenied(
+                f"{principal.name} may not see the use of another tenant",
+                dimension=Dimension.SUBJECT.name,
+                decision_id=decision_id,
+            )
+        return tenant
+
     def tenant_of(self, principal: Principal, job: str, decision_id: str) -> Tenant:
         """Return the tenant in which the caller may look for the job of that name.
 

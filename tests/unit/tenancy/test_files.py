@@ -6,6 +6,7 @@ import pytest
 
 from ims_gateway.tenancy.files import AccountsFile, TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
+from ims_gateway.tenancy.limits_file import PricesFile
 from ims_gateway.tenancy.reading import ConfigurationError, read
 
 HASH = "5ec4e7" + "0" * 58
@@ -311,3 +312,36 @@ def test_faults_of_accounts_are_reported_too(tmp_path, old, new, where):
     (found,) = faults(tmp_path, ACCOUNTS.replace(old, new), AccountsFile, "accounts.yaml")
 
     assert found.startswith(f"accounts.yaml:{where}")
+
+
+LIMIT_FAULTS = {
+    "misspelled algorithm": ("max: 1000", "max: 1000, algorithms: [covr]", "limits[1].algorithms"),
+    "unknown principal": ("max: 1000", "max: 1000, principals: [fram]", "names no principal: fram"),
+    "unknown dimension": ("max: 1000", "max: 1000, per: [tenant]", "limits[1].per[0]"),
+    "budget without a window": ("kind: day, max: 1000", "kind: budget, max_micros: 1", "window"),
+}
+
+
+@pytest.mark.parametrize("kind", LIMIT_FAULTS)
+def test_a_limit_that_would_limit_nobody_is_a_fault(tmp_path, kind):
+    """Nobody would notice it otherwise."""
+    old, new, problem = LIMIT_FAULTS[kind]
+
+    assert problem in str(faults(tmp_path, TENANT.replace(old, new))[0])
+
+
+PRICE_FAULTS = {
+    "nothing for most": ("[{algorithm: cover, micros: 1}]", "no price for audio_beat_detection"),
+    "two for one": ("[{algorithm: '*'}, {algorithm: '*'}]", "two prices for"),
+    "a model of any": ("[{algorithm: '*', model: new}]", "a model needs its algorithm"),
+    "a fraction": ("[{algorithm: '*', micros: 0.5}]", "prices[0].micros"),
+}
+
+
+@pytest.mark.parametrize("kind", PRICE_FAULTS)
+def test_a_price_list_prices_everything_once(tmp_path, kind):
+    """In whole micro-units: what has no price would pass every budget."""
+    prices, problem = PRICE_FAULTS[kind]
+    found = faults(tmp_path, f"currency: CNY\nprices: {prices}\n", PricesFile, "prices.yaml")
+
+    assert any(problem in str(fault) for fault in found)
