@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -26,6 +27,7 @@ from ims_gateway.consumption import Consumption
 from ims_gateway.following import Following
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.jobs.database import database
+from ims_gateway.jobs.leasing import Leases
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.jobs.retention import Retention
@@ -128,6 +130,9 @@ async def gateway(
             name: _account(file, environment) for name, file in live.directory.accounts.items()
         }
         gates = await stack.enter_async_context(gates_of(accounts))
+        leases = Leases(ledger, gates, _seat(settings.listen))
+        await leases.round()
+        stack.push_async_callback(_cancel, asyncio.create_task(leases.run()))
         authorization = Authorization(lambda: live.directory)
         validation = Validation()
         submission = Submission(
@@ -244,9 +249,20 @@ def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
         scheme=file.scheme,
         ca_file=file.ca_file,
         max_in_flight=file.max_in_flight,
+        calls_per_second=file.calls_per_second,
         polls_per_second=file.polls_per_second,
         resend_unknown=file.resend_unknown,
     )
+
+
+def _seat(listen: str) -> str | None:
+    """Return what no two gateways that are there at once have in common, if there is such a thing.
+
+    A gateway that follows another one at its address takes over what that held of the accounts.
+    """
+    if listen.endswith(":0"):
+        return None
+    return f"{socket.gethostname()}/{listen}"[-255:]
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

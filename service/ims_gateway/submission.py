@@ -4,7 +4,7 @@
     validate       the contract's rules and the tenant's region; wrong input costs nothing
     authorize      casbin, for every object that the job reads or writes
     admit          recall by request id, every limit, and the intent: one transaction
-    wait           for a place among the account's calls in flight, where none was free
+    wait           in turn, for a place among the account's calls, where none was free
     translate      into the parameters of SubmitIProductionJob
     send           signed, once
     settle         accepted, rejected (quota returned) or unknown (quota held): one transaction
@@ -45,6 +45,7 @@ from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
 from ims_gateway.upstream.slots import Place
+from ims_gateway.upstream.turns import Standing
 from ims_gateway.validation import Validation
 from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service_pb2
 
@@ -57,6 +58,9 @@ RECALL_INTERVAL_SECONDS: Final = 0.1
 LEASE_MARGIN_SECONDS: Final = 10.0
 # A settlement is worth a job's price, so the ledger gets a minute to come back.
 SETTLE_PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, *(2.0,) * 30)
+
+# The service's own priority of a job that names none is not documented: the middle.
+USUAL_PRIORITY: Final = 5
 
 RequestWithJob = job_service_pb2.SubmitJobRequest | access_service_pb2.ExplainAccessRequest
 log = structlog.get_logger()
@@ -99,7 +103,9 @@ class Submission:
         decision = self._authorize(call, tenant, spec)
         intent = self._intent(call, tenant, request, spec)
         if not decision.allowed:
-            return await self._recall_or_deny(call, intent, decision)
+            return await self._recall_or_refuse(
+                call, intent, denial(call.caller, decision, call.id)
+            )
         task = asyncio.create_task(self._admit_and_send(call, tenant, intent, spec))
         self._in_flight[intent.job_id] = task
         task.add_done_callback(lambda done: self._forget(intent.job_id, done))
@@ -162,11 +168,13 @@ class Submission:
             span.set_attribute(conventions.POLICY_VERSION, decision.policy_version)
         return decision
 
-    async def _recall_or_deny(self, call: Call, intent: Intent, decision: Decision) -> JobRecord:
+    async def _recall_or_refuse(
+        self, call: Call, intent: Intent, refusal: errors.Refusal
+    ) -> JobRecord:
         with call.step("recall"):
             known = await self._ledger.recall(intent.tenant, intent.request_id, intent.body_hash)
         if known is None:
-            raise denial(call.caller, decision, call.id)
+            raise refusal
         return await self._attach(call, known)
 
     async def _admit_and_send(
@@ -175,10 +183,13 @@ class Submission:
         """Admit, send and settle one job that is allowed.
 
         A place that is free is taken before the admission. The intent then says at once that its
-        call goes out, and the dispatch needs no transaction of its own.
+        call goes out, and the dispatch needs no transaction of its own. A call that would wait in
+        vain is refused before it costs anything.
         """
         gate = self._gates[intent.account]
-        async with gate.slots.place() as place:
+        async with gate.slots.place(_standing(tenant, spec)) as place:
+            if refusal := place.refusal(call.seconds_left(self._timeout_seconds)):
+                return await self._recall_or_refuse(call, intent, refusal)
             if place.taken:
                 intent = replace(intent, dispatch_time=intent.create_time)
             with call.step("admit"):
@@ -195,8 +206,8 @@ class Submission:
         try:
             if not place.taken:
                 await self._wait(call, place, intent)
-            change = await self._send(call, gate, intent, spec)
-        except (errors.UpstreamBusy, errors.StoreUnavailable) as refusal:
+            change = await self._send(call, gate, place, intent, spec)
+        except errors.TryLater as refusal:
             await self._settle(call, intent, settlement.never_sent(refusal))
             raise
         except UpstreamError as error:
@@ -210,14 +221,21 @@ class Submission:
         return await self._settle(call, intent, change)
 
     async def _wait(self, call: Call, place: Place, intent: Intent) -> None:
-        """Wait for a place, and note that the call goes out. Raises UpstreamBusy."""
-        with call.step("wait"):
+        """Wait for a place, and note that the call goes out.
+
+        Raises UpstreamBusy, UpstreamUnreachable, StoreUnavailable.
+        """
+        with call.step("wait") as span:
+            span.set_attribute(conventions.WAIT_AHEAD, place.ahead)
+            span.set_attribute(conventions.WAIT_ESTIMATE, place.estimate_seconds)
             await place.wait(call.seconds_left(self._timeout_seconds))
         with call.step("dispatch"):
             if not await self._ledger.dispatch(intent.job_id):
                 raise errors.UpstreamBusy("the job waited for too long")
 
-    async def _send(self, call: Call, gate: Gate, intent: Intent, spec: job_pb2.Job) -> Change:
+    async def _send(
+        self, call: Call, gate: Gate, place: Place, intent: Intent, spec: job_pb2.Job
+    ) -> Change:
         """Translate and send once. Raises UpstreamBusy, UpstreamError."""
         if call.seconds_left(self._timeout_seconds) < SHORTEST_CALL_SECONDS:
             raise errors.UpstreamBusy("nobody waits for the answer any more")
@@ -225,7 +243,7 @@ class Submission:
             raise errors.UpstreamBusy("the process was held up, and the intent's lease is over")
         with call.step("translate"):
             parameters = submit_parameters(spec)
-        reply = await gate.submit(call, parameters, self._timeout_seconds)
+        reply = await gate.submit(call, place, parameters, self._timeout_seconds)
         first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
         return settlement.accepted(reply, first_poll)
 
@@ -309,3 +327,8 @@ class Submission:
         # A refusal that no caller waits for any more is on record; asyncio need not report it.
         if not task.cancelled():
             task.exception()
+
+
+def _standing(tenant: Tenant, spec: job_pb2.Job) -> Standing:
+    priority = spec.priority if spec.HasField("priority") else USUAL_PRIORITY
+    return Standing(tenant.name, tenant.weight, priority)

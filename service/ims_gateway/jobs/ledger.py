@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ims_gateway.errors import RateExceeded
 from ims_gateway.jobs import admission as admitting
-from ims_gateway.jobs import adoption, news, pages, polling, purge, rows, standing, usage
+from ims_gateway.jobs import adoption, news, pages, polling, purge, rows, shares, standing, usage
 from ims_gateway.jobs.filters import Filter
 from ims_gateway.jobs.news import Mark
 from ims_gateway.jobs.pace import Budget
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
+from ims_gateway.jobs.shares import Holding, Share, Whole
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
 from ims_gateway.jobs.usage import History
@@ -184,6 +185,22 @@ class Ledger:
     async def release_claims(self, poller: str, accounts: Iterable[str]) -> None:
         """Give all claims of a process back, due at once."""
         await self._store.write(lambda db: polling.release(db, poller, accounts, self._clock()))
+
+    async def renew_shares(self, holdings: Sequence[tuple[Whole, Holding]]) -> list[Share | None]:
+        """Renew what a process holds of its accounts, and return its share of each.
+
+        None where another process has come to its seat.
+        """
+        return await self._store.write(
+            lambda db: [
+                shares.renew(db, whole, holding, self._clock()) for whole, holding in holdings
+            ],
+            lock=shares.LOCK,
+        )
+
+    async def drop_shares(self, accounts: Iterable[str], seat: str, life: str) -> None:
+        """Give back all that a process holds of the accounts."""
+        await self._store.write(lambda db: shares.drop(db, accounts, seat, life), lock=shares.LOCK)
 
     async def backlog(self) -> dict[str, int]:
         """Return how many open jobs each account has."""

@@ -10,7 +10,7 @@ import sqlalchemy
 
 from ims_gateway.jobs.database import database
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 EMPTY: Final = "empty"
 # The number of PostgreSQL's lock for migrations: any that nobody else takes.
 LOCK: Final = 0x696D7367772D6462

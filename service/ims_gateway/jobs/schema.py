@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -197,4 +198,20 @@ poll_budgets = Table(
     Column("account", String(63), primary_key=True),
     Column("tat", BigInteger, nullable=False),
     Column("paused_until", BigInteger, nullable=False),
+)
+
+# What each process may use of an account, and would like to use: see `division`. A `seat` is one
+# process after the other, a `life` one of them; a row that is not renewed lapses.
+shares = Table(
+    "shares",
+    metadata,
+    Column("account", String(63), primary_key=True),
+    Column("seat", String(255), primary_key=True),
+    Column("life", String(36), nullable=False),
+    Column("renew_time", BigInteger, nullable=False),
+    Column("places", Integer, nullable=False),
+    Column("per_second", Double, nullable=False),
+    Column("wanted_places", Integer, nullable=False),
+    Column("wanted_per_second", Double, nullable=False),
+    Column("weight", Integer, nullable=False),
 )

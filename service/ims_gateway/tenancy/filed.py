@@ -85,6 +85,7 @@ def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:
             for number, limit in enumerate(file.limits)
         ),
         time_zone=file.time_zone,
+        weight=file.weight,
         shadow_grants=_shadow_grants(file, grants, platform),
     )
 

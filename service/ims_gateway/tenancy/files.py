@@ -51,6 +51,7 @@ class TenantFile(File):
 
     name: Name
     account: Name
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     default_output: Folder | None = None
     principals: Annotated[tuple[PrincipalFile, ...], Field(min_length=1)]
@@ -89,6 +90,7 @@ class AccountFile(File):
     scheme: Literal["https", "http"] = "https"
     ca_file: Path | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
+    calls_per_second: Annotated[float, Field(gt=0, le=100_000)] | None = None
     polls_per_second: Annotated[float, Field(gt=0, le=1_000)] = 10.0
     resend_unknown: bool = False
     credentials: CredentialsFile = CredentialsFile()

@@ -52,7 +52,7 @@ class Tenant:
     one under other rules. `default_output` is a folder such as oss://bucket/folder, or empty.
     `roles` maps each subject ("principal/render-farm", "role/lead") to the roles that it has.
     `shadow_grants` are on trial; None where none are. Its days are those of `time_zone`
-    (IANA).
+    (IANA). `weight` is what the tenant gets of its account, in relation to others.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Tenant:
     limits: tuple[Limit, ...]
     shadow_grants: tuple[Grant, ...] | None = None
     time_zone: str = "UTC"
+    weight: int = 1
 
     @property
     def resource(self) -> str:

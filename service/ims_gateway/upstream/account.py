@@ -26,8 +26,9 @@ class Account:
     endpoint: host or host:port; by default the region's public one. It stays a setting because
     the official SDK's own list disagrees with the documentation (wire facts).
     ca_file: PEM; the only authorities to trust, instead of the public ones.
-    max_in_flight: calls and so connections at once. polls_per_second: how often the service is
-    asked about jobs, all of them together. connect_timeout_seconds: for a free
+    max_in_flight: submits at once, and connections of one process. calls_per_second: submits, None
+    for as many as there are; both hold for all processes together, as does polls_per_second: how
+    often the service is asked about jobs, all of them together. connect_timeout_seconds: for a free
     connection, TCP and TLS together. read_timeout_seconds: for the answer. It is long, because
     a submit that it cuts off holds quota until somebody finds out what became of the job.
     resend_unknown: whether the same signed bytes follow an unclear answer to a submit, once. Off
@@ -42,6 +43,7 @@ class Account:
     scheme: Literal["https", "http"] = "https"
     ca_file: Path | None = None
     max_in_flight: int = 64
+    calls_per_second: float | None = None
     polls_per_second: float = 10.0
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 30.0
@@ -57,6 +59,10 @@ class Account:
             (self.scheme not in ("https", "http"), "scheme must be https or http"),
             (self.ca_file and self.scheme == "http", "ca_file makes no sense with http"),
             (self.max_in_flight < 1, "max_in_flight must be at least 1"),
+            (
+                self.calls_per_second is not None and self.calls_per_second <= 0,
+                "calls_per_second must be positive",
+            ),
             (self.polls_per_second <= 0, "polls_per_second must be positive"),
             (self.connect_timeout_seconds <= 0, "connect_timeout_seconds must be positive"),
             (self.read_timeout_seconds <= 0, "read_timeout_seconds must be positive"),

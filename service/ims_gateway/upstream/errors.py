@@ -2,6 +2,7 @@
 
 * UpstreamError
   x NotSent           the request surely never reached the service
+    + Unreached       because there was no connection to it: not because of us
   x Throttled         the service said "not now", and did nothing
   x Refused           the service said no, and did nothing
     + AccountRefused  because of the key, its rights, the clock or the API: not because of the job
@@ -54,6 +55,10 @@ class UpstreamError(Exception):
 
 class NotSent(UpstreamError):  # noqa: N818 - names the outcome, as the other three do
     """No byte of the request left for the service. It is safe to send it again."""
+
+
+class Unreached(NotSent):
+    """No connection to the service could be had."""
 
 
 class Throttled(UpstreamError):  # noqa: N818 - likewise

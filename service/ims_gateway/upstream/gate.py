@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT
 from ims_gateway.upstream.client import UpstreamClient
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.reply import CancelReply, SubmitReply
-from ims_gateway.upstream.slots import Slots
+from ims_gateway.upstream.slots import Place, Slots
 
 Answer = TypeVar("Answer")
 
@@ -31,11 +32,13 @@ class Gate:
     slots: Slots
 
     async def submit(
-        self, call: Call, parameters: Mapping[str, str], timeout_seconds: float
+        self, call: Call, place: Place, parameters: Mapping[str, str], timeout_seconds: float
     ) -> SubmitReply:
-        """Submit a job, once. Raises UpstreamError."""
+        """Submit a job, once, from a place that is taken. Raises UpstreamError."""
+        place.spend()
         sent = self.client.submit(parameters, timeout_seconds=timeout_seconds)
-        return await self._traced(call, SUBMIT, sent)
+        with self.slots.learning(timeout_seconds):
+            return await self._traced(call, SUBMIT, sent)
 
     async def query(self, call: Call, job_id: str) -> dict[str, Any]:
         """Return the service's answer about a job. Raises UpstreamError."""
@@ -71,12 +74,17 @@ def _facts(answer: object) -> dict[str, str | int]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
+def _slots(account: Account) -> Slots:
+    rate = math.inf if account.calls_per_second is None else account.calls_per_second
+    return Slots(account.name, account.max_in_flight, rate)
+
+
 class Gates:
     """All accounts of the process; an asynchronous context manager that owns the clients."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self._gates = {
-            name: Gate(account, UpstreamClient(account), Slots(account.max_in_flight))
+            name: Gate(account, UpstreamClient(account), _slots(account))
             for name, account in accounts.items()
         }
         self._stack = AsyncExitStack()

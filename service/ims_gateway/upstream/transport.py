@@ -21,7 +21,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from ims_gateway.upstream.account import Account
-from ims_gateway.upstream.errors import NotSent, OutcomeUnknown, UpstreamError
+from ims_gateway.upstream.errors import NotSent, OutcomeUnknown, Unreached, UpstreamError
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
@@ -55,10 +55,10 @@ FROM_AIOHTTP: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 )
 
 # httpx's exceptions as outcomes, the first row that fits. Only what cannot happen after the
-# first byte has left may say NotSent.
+# first byte has left may say NotSent, and Unreached is only for what is no fault of ours.
 OUTCOMES: tuple[tuple[type[Exception], type[UpstreamError]], ...] = (
-    (httpx.ConnectError, NotSent),
-    (httpx.ConnectTimeout, NotSent),
+    (httpx.ConnectError, Unreached),
+    (httpx.ConnectTimeout, Unreached),
     (httpx.PoolTimeout, NotSent),
     (httpx.ProxyError, NotSent),  # raised while a tunnel is set up; there is no proxy here
     (httpx.UnsupportedProtocol, NotSent),
