@@ -114,6 +114,7 @@ async def a_world(
     folder: Path,
     *,
     acme: dict[str, Any] | None = None,
+    others: dict[str, dict[str, Any]] | None = None,
     settings: dict[str, Any] | None = None,
     account: dict[str, Any] | None = None,
     job_seconds: float = 0.2,
@@ -121,7 +122,8 @@ async def a_world(
     prices: dict[str, Any] | None = None,
     parts: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
-    keys = {name: new_key()[1] for name in ("acme", "globex")}
+    others = others or {}
+    keys = {name: new_key()[1] for name in ("acme", "globex", *others)}
     emulated = EmulatorSettings(
         access_keys={"AKID": AccessKey(SECRET)},
         job_seconds=job_seconds,
@@ -145,6 +147,8 @@ async def a_world(
         }
         if prices:
             files["prices.yaml"] = prices
+        for name, changes in others.items():
+            files[f"tenants/{name}.yaml"] = tenant_file(name, keys[name], **changes)
         for name, content in files.items():
             (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
         values = {

@@ -116,7 +116,8 @@ class Leases:
         unlimited = gate.account.calls_per_second is None
         self._renewed.add(name)
         self._held[name] = share.places, share.per_second
-        gate.slots.grant(share.places, math.inf if unlimited else share.per_second)
+        per_second = math.inf if unlimited else share.per_second
+        gate.slots.grant(share.places, per_second, share.processes)
         return share.settled
 
     def _lapse_at(self, time: float) -> bool:

@@ -64,12 +64,16 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a process may use from now on, and what it holds: more, until it has given that back."""
+    """What a process may use from now on, and what it holds: more, until it has given that back.
+
+    `processes` is how many there are.
+    """
 
     places: int
     per_second: float
     held_places: int
     held_per_second: float
+    processes: int
 
     @property
     def settled(self) -> bool:
@@ -138,4 +142,5 @@ def _share(whole: Whole, holding: Holding, others: list[dict[str, Any]], now: in
         per_second,
         held_places=max(places, holding.places),
         held_per_second=max(per_second, holding.per_second),
+        processes=len(seats),
     )

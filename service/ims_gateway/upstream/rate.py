@@ -35,11 +35,15 @@ class Rate:
         self._throttled_to = 0.0
         self._regained = 0.0
 
-    def per_second(self, now: float) -> float:
-        """Return how many calls a second are allowed now; infinite where nothing limits them."""
+    def per_second(self, now: float, at_least: float = 0.0) -> float:
+        """Return how many calls a second are allowed now; infinite where nothing limits them.
+
+        With a share of `at_least` so much, that is.
+        """
+        share = max(self._share, at_least)
         if not self.throttled(now):
-            return self._share
-        return min(self._share, self._throttled_to + self._regained * (now - self._throttled_at))
+            return share
+        return min(share, self._throttled_to + self._regained * (now - self._throttled_at))
 
     def change_share(self, share: float, now: float) -> None:
         """Let there be another most; what is owed for calls made is owed at the new rate."""

@@ -41,6 +41,8 @@ class Slots:
     def __init__(self, account: str, places: int, per_second: float = math.inf) -> None:
         self._account = account
         self.limit = places
+        self._whole = places, per_second
+        self._processes = 1
         self.rate = Rate(per_second)
         self.breaker = Breaker(account)
         self._in_flight = 0
@@ -54,9 +56,10 @@ class Slots:
         """Return a place to enter: it is taken at once where one is free and nobody waits."""
         return Place(self, standing)
 
-    def grant(self, places: int, per_second: float) -> None:
-        """Let the process have so many places and calls a second from now on."""
+    def grant(self, places: int, per_second: float, processes: int = 1) -> None:
+        """Let this one of so many processes have these places and calls a second from now on."""
         self.limit = places
+        self._processes = processes
         self.rate.change_share(per_second, _now())
         self._serve()
 
@@ -99,13 +102,17 @@ class Slots:
             log.warning("upstream throttles", account=self._account, calls_per_second=rate)
 
     def estimate_seconds(self, standing: Standing) -> float:
-        """Return how long a call that comes now waits for its place, as things stand."""
+        """Return how long a call that comes now waits for its place, as things stand.
+
+        A process that has less than others and needs more will have its part of the whole soon.
+        """
         now = _now()
+        places, per_second = (each / self._processes for each in self._whole)
         ahead = self._turns.ahead_of(standing)
         to_next = min(self.rate.seconds_to_next(now), SECONDS_TO_SHARE)
-        by_rate = to_next + ahead / max(self.rate.per_second(now), 1 / SECONDS_TO_SHARE)
+        by_rate = to_next + ahead / self.rate.per_second(now, at_least=per_second)
         in_line = ahead + 1 - max(0, self.limit - self._in_flight)
-        by_places = max(0, in_line) * self._call_seconds / max(1, self.limit)
+        by_places = max(0, in_line) * self._call_seconds / max(self.limit, places)
         return max(by_rate, by_places)
 
     def refusal(self, standing: Standing, seconds: float) -> TryLater | None:
