@@ -12,6 +12,7 @@ from ims_gateway.upstream.errors import (
     OutcomeUnknown,
     Refused,
     Throttled,
+    Unreached,
     UpstreamError,
 )
 from ims_gateway.upstream.reply import SubmitReply
@@ -23,6 +24,11 @@ SAID = {"code": "InvalidParameter.Input", "message": "Input is bad", "request_id
 FAILURES = {
     NotSent: (
         NotSent("Submit", ADDRESS),
+        (State.REJECTED, "UPSTREAM_UNREACHABLE", "the service was not reached"),
+        (errors.UpstreamUnreachable, errors.UpstreamUnreachable),
+    ),
+    Unreached: (
+        Unreached("Submit", ADDRESS),
         (State.REJECTED, "UPSTREAM_UNREACHABLE", "the service was not reached"),
         (errors.UpstreamUnreachable, errors.UpstreamUnreachable),
     ),
