@@ -12,13 +12,12 @@ from typing import Final
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.api.access_service import AccessService
 from ims_gateway.api.admin_service import AdminService
+from ims_gateway.api.health import Health
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
 from ims_gateway.api.quota_service import QuotaService
@@ -34,13 +33,15 @@ from ims_gateway.jobs.retention import Retention
 from ims_gateway.jobs.store import Store
 from ims_gateway.jobs.tracker import Tracker
 from ims_gateway.jobs.watching import Watches
+from ims_gateway.oversight import Oversight
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.resolution import Resolution
 from ims_gateway.settings import Settings
 from ims_gateway.submission import Submission
-from ims_gateway.telemetry import providers
+from ims_gateway.telemetry import conventions, lines, providers
 from ims_gateway.telemetry.calls import Calls
 from ims_gateway.telemetry.decisions import DecisionLog
+from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
 from ims_gateway.upstream.account import Account
@@ -76,7 +77,7 @@ class Gateway:
 
     port: int
     server: grpc.aio.Server
-    health: health.HealthServicer
+    health: Health
     submission: Submission
     bulk: Bulk
     watches: Watches
@@ -87,7 +88,7 @@ class Gateway:
 
     async def drain(self, seconds: float) -> None:
         """Stop taking calls, finish those in flight, settle every submit."""
-        await self.health.enter_graceful_shutdown()
+        await self.health.drain()
         self.bulk.drain()
         self.watches.drain()
         await self.server.stop(seconds)
@@ -112,7 +113,13 @@ async def gateway(
     Raises ConfigurationError with every fault of the configuration's files.
     """
     clock = clock or microseconds
-    live = Live(settings.config_dir)
+
+    def told(live: Live) -> None:
+        health.show(live.faults)
+        reloads.add(1, {conventions.OUTCOME: "faulty" if live.faults else "taken"})
+
+    health = Health()
+    live = Live(settings.config_dir, told)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
@@ -120,12 +127,18 @@ async def gateway(
         stack.callback(tracing.shutdown)
         metrics = providers.meter_provider()
         stack.callback(metrics.shutdown)
-        decisions = DecisionLog(settings.decision_log)
-        stack.callback(decisions.close)
+        reloads = providers.reloads(metrics, lambda: len(live.faults))
         # Replicas' clocks differ, and rates are to be those of one clock.
         store = Store(database(database_url, settings.database_timeout_seconds), keeps_time=True)
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
+        keeping = Keeping(ledger, settings.decision_store_rows)
+        stack.push_async_callback(keeping.close)
+        decisions = _decision_log(settings, keeping)
+        stack.callback(decisions.close)
+        providers.observe_lost_decisions(
+            metrics, {"log": lambda: decisions.lost, "store": lambda: keeping.lost}
+        )
         accounts = {
             name: _account(file, environment) for name, file in live.directory.accounts.items()
         }
@@ -178,23 +191,16 @@ async def gateway(
                 ("grpc.so_reuseport", 0),
             ),
         )
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(
-            JobService(submission, bulk, following, authorization, validation, clock=clock),
+        _add_services(
             server,
-        )
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(
-            AccessService(submission, authorization), server
-        )
-        quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(
+            JobService(submission, bulk, following, authorization, validation, clock=clock),
+            AccessService(submission, authorization),
             QuotaService(
                 Consumption(ledger, lambda: live.directory.prices, clock), authorization, validation
             ),
-            server,
+            AdminService(resolution, Oversight(ledger, live), authorization, validation),
         )
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminService(resolution, authorization, validation), server
-        )
-        health_service = await _add_standard_services(server)
+        await health.serve(server, SERVICES, live.faults)
         tracker = Tracker(
             ledger,
             gates,
@@ -202,7 +208,7 @@ async def gateway(
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
         )
-        for task in (tracker.run(), live.run()):
+        for task in (tracker.run(), live.run(), keeping.run(decisions.tick)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         if settings.retention_days:
             retention = Retention(ledger, settings.retention_days * 86_400)
@@ -213,7 +219,7 @@ async def gateway(
         yield Gateway(
             port,
             server,
-            health_service,
+            health,
             submission,
             bulk,
             watches,
@@ -224,15 +230,29 @@ async def gateway(
         )
 
 
-async def _add_standard_services(server: grpc.aio.Server) -> health.HealthServicer:
-    servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for name in ("", *SERVICES):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+def _decision_log(settings: Settings, keeping: Keeping) -> DecisionLog:
+    sink = None
+    if settings.decision_log:
+        sink = lines.opened(
+            settings.decision_log, settings.decision_log_max_bytes, settings.decision_log_files
+        )
+    return DecisionLog(sink, keeping.put if settings.decision_store_rows else None)
+
+
+def _add_services(
+    server: grpc.aio.Server,
+    job: JobService,
+    access: AccessService,
+    quota: QuotaService,
+    admin: AdminService,
+) -> None:
+    job_service_pb2_grpc.add_JobServiceServicer_to_server(job, server)
+    access_service_pb2_grpc.add_AccessServiceServicer_to_server(access, server)
+    quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(quota, server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
     reflection.enable_server_reflection(
         (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
     )
-    return servicer
 
 
 def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:

@@ -87,7 +87,9 @@ class Bulk:
             self._calls.abandon(call)
             raise
         except Exception as error:  # noqa: BLE001 - an item's end is not the stream's
-            return Outcome(item.index, call.id, self._calls.refuse(call, error))
+            refusal = self._calls.refuse(call, error)
+            # Only now: a refusal of a flood has the id of the record that it was counted into.
+            return Outcome(item.index, call.id, refusal)
         self._calls.close(call)
         return Outcome(item.index, call.id, result)
 
@@ -96,14 +98,14 @@ class Bulk:
     ) -> JobRecord | job_pb2.Job:
         if isinstance(request, Refusal):
             raise request
-        tenant = self._authorization.tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.tenant(call, request.parent)
         if not request.validate_only:
             return await self._submission.submit(call, tenant, request)
         preview = await self._submission.preview(call, tenant, request)
         # A reply has no room for a decision. Limits are not answered for: every item by itself
         # would fit.
         if call.decision is not None and not call.decision.allowed:
-            raise denial(call.caller, call.decision, call.id)
+            raise denial(call.caller, call.decision)
         return preview.job
 
 

@@ -104,15 +104,14 @@ class PolicyDenied(Refusal):
     code = code_pb2.PERMISSION_DENIED
     reason = errors_pb2.ERROR_REASON_POLICY_DENIED
 
-    def __init__(self, message: str, *, dimension: str, decision_id: str) -> None:
+    def __init__(self, message: str, *, dimension: str) -> None:
         super().__init__(message)
         self.dimension = dimension
-        self.decision_id = decision_id
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The failed dimension and the decision that finds the record."""
-        return {"dimension": self.dimension, "decision_id": self.decision_id}
+        """The failed dimension."""
+        return {"dimension": self.dimension}
 
 
 class RequestIdReused(Refusal):

@@ -144,4 +144,4 @@ class Following:
             decision = self._authorization.follow(call.caller, tenant, action, algorithm)
             call.decision = decision
             if not decision.allowed:
-                raise denial(call.caller, decision, call.id)
+                raise denial(call.caller, decision)

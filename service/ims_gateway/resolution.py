@@ -20,7 +20,7 @@ from ims_gateway.errors import (
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Change, JobRecord
 from ims_gateway.jobs.states import State
-from ims_gateway.settlement import read_refusal_of
+from ims_gateway.settlement import holds_in, read_refusal_of
 from ims_gateway.telemetry.call import Call
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gates
@@ -119,6 +119,7 @@ class Resolution:
             record, changed = await self._ledger.resolve(record, change)
         if not changed:
             raise _conflict(record)
+        call.quota = holds_in(record.state)
         return record
 
 

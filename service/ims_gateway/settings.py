@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ims_gateway.jobs.database import database
+
+MEBIBYTE: Final = 1024 * 1024
 
 
 def _long_enough(pepper: SecretStr) -> SecretStr:
@@ -26,6 +28,12 @@ def _long_enough(pepper: SecretStr) -> SecretStr:
 def _a_database(url: SecretStr) -> SecretStr:
     database(url.get_secret_value())
     return url
+
+
+def _none_or_a_mebibyte(size: int) -> int:
+    if 0 < size < MEBIBYTE:
+        raise ValueError("must be 0 or at least 1048576")
+    return size
 
 
 def _none_or_a_day(days: float) -> float:
@@ -77,6 +85,22 @@ class Settings(LedgerSettings):
     )
     decision_log: str = Field(
         default="-", description="Decision log: a file, '-' for standard output, empty for none."
+    )
+    decision_log_max_bytes: Annotated[int, AfterValidator(_none_or_a_mebibyte)] = Field(
+        default=100 * MEBIBYTE,
+        ge=0,
+        description="Size at which the file of the decision log is rotated, at least 1 MiB; 0 "
+        "leaves that to others, such as logrotate.",
+    )
+    decision_log_files: int = Field(
+        default=10, ge=2, le=1000, description="Files of the decision log that are kept in all."
+    )
+    decision_store_rows: int = Field(
+        default=100_000,
+        ge=0,
+        le=100_000_000,
+        description="Latest decisions that the ledger keeps for ListDecisions, all replicas "
+        "together; 0 for none.",
     )
     max_message_bytes: int = Field(
         default=256 * 1024, ge=1024, le=4 * 1024 * 1024, description="Largest request, in bytes."

@@ -62,6 +62,13 @@ def failed(error: UpstreamError) -> Change:
     )
 
 
+def holds_in(state: State) -> str:
+    """Return what has become of a job's holds in a state, in the ledger's own words."""
+    if state is State.REJECTED:
+        return "released"
+    return "held" if state in (State.SUBMITTING, State.SUBMIT_UNKNOWN) else "committed"
+
+
 def refusal_of(error: UpstreamError, job_name: str) -> errors.Refusal:
     """Return what the caller of a submit is told about the failure."""
     if isinstance(error, OutcomeUnknown):

@@ -104,7 +104,7 @@ class Submission:
         intent = self._intent(call, tenant, request, spec)
         if not decision.allowed:
             return await self._recall_or_refuse(
-                call, intent, denial(call.caller, decision, call.id)
+                call, intent, denial(call.caller, decision)
             )
         task = asyncio.create_task(self._admit_and_send(call, tenant, intent, spec))
         self._in_flight[intent.job_id] = task
@@ -197,6 +197,7 @@ class Submission:
             if not admission.recalled:
                 call.job = admission.record.name
                 report(call, admission.limits)
+                call.quota = "held"
                 return await self._send_and_settle(call, gate, place, intent, spec)
         return await self._attach(call, admission.record)
 
@@ -262,6 +263,7 @@ class Submission:
                     await asyncio.sleep(pause_seconds)
                     continue
                 span.set_attribute(conventions.JOB_STATE, record.state.name)
+                call.quota = settlement.holds_in(record.state)
                 if not changed and change.state is not record.state:
                     log.error(
                         "settled too late",

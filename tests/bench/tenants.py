@@ -38,6 +38,7 @@ from ims_gateway.tenancy.loading import load
 from ims_gateway_client import Client, GatewayError
 from imsgateway.v1 import access_service_pb2, job_pb2
 from tests.bench.children import ROOT
+from tests.calls import a_call
 
 PEPPER: Final = "a pepper that is long enough for it"
 KEY: Final = "imsk_k0000001_" + "A" * 43
@@ -163,7 +164,7 @@ def _call(directory: Directory) -> Callable[[], None]:
 
     def call() -> None:
         caller = authenticator.authenticate(metadata)
-        tenant = authorization.tenant(caller, "", "")
+        tenant = authorization.tenant(a_call(principal=caller), "")
         assert authorization.submit(caller, tenant, JOB).allowed
 
     return call

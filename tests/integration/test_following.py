@@ -171,7 +171,7 @@ async def test_filter_that_means_nothing_is_refused_with_its_place(world, text):
     assert (answer.code, answer.paths) == (grpc.StatusCode.INVALID_ARGUMENT, ["filter"])
     (violation,) = answer.details["BadRequest"].field_violations
     assert violation.description.startswith("character ")
-    assert world.records[-1]["violations"] == ("filter",)
+    assert world.records[-1]["violations"] == ["filter"]
 
 
 async def test_page_token_of_another_filter_is_refused(world):

@@ -68,7 +68,10 @@ class World:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        return [dict(record) for record in self.gateway.decisions.recent]
+        """The decision log, as it is written: that of all replicas."""
+        self.gateway.decisions.flush()
+        lines = Path(self.settings.decision_log).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return rows_of(self.settings.database_url.get_secret_value(), query)

@@ -32,12 +32,12 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
     async def ExplainAccess(self, request: pb.ExplainAccessRequest, context: Context) -> Any:
         """Decide about a job that is not sent."""
         call = current.get()
-        tenant = self._authorization.tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.tenant(call, request.parent)
         decision = self._submission.explain(call, tenant, request)
         return pb.ExplainAccessResponse(decision=decision)
 
     async def ListAlgorithms(self, request: pb.ListAlgorithmsRequest, context: Context) -> NoReturn:
         """Refuse: not served by this version."""
         call = current.get()
-        self._authorization.tenant(call.caller, request.parent, call.id)
+        self._authorization.tenant(call, request.parent)
         raise NotImplementedYet

@@ -48,7 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> Any:
         """Submit one job, or say what would come of it."""
         call = current.get()
-        tenant = self._authorization.tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.tenant(call, request.parent)
         if request.validate_only:
             return await self._submission.preview(call, tenant, request)
         record = await self._submission.submit(call, tenant, request)
@@ -60,7 +60,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return one job."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
+        tenant = self._authorization.tenant_of(call, request.name)
         record = await self._following.get(call, tenant, request.name)
         fresh = None
         if request.include_download_urls and record.state is State.SUCCEEDED:
@@ -71,7 +71,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return one page of jobs."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.tenant(call, request.parent)
         records, token = await self._following.list(
             call,
             tenant,
@@ -88,7 +88,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Send the job at every change of its state."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
+        tenant = self._authorization.tenant_of(call, request.name)
         async with aclosing(self._following.watch(call, tenant, request.name)) as records:
             async for record in records:
                 yield pb.WatchJobResponse(job=self._message(record))
@@ -97,7 +97,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Ask for a job's cancellation."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.tenant_of(call.caller, request.name, call.id)
+        tenant = self._authorization.tenant_of(call, request.name)
         record = await self._following.cancel(call, tenant, request.name)
         return pb.CancelJobResponse(job=self._message(record))
 
@@ -106,7 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[pb.SubmitJobsResponse]:
         """Submit the jobs of a stream, and answer each as it is done."""
         call = current.get()
-        self._authorization.tenant(call.caller, "", call.id)
+        self._authorization.tenant(call, "")
         async with aclosing(self._bulk.submit(call, read_items(request_iterator))) as outcomes:
             async for outcome in outcomes:
                 yield reply_of(outcome, self._message)

@@ -32,7 +32,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         """Return the limits of the caller's tenant."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.own_tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.own_tenant(call, request.parent)
         limits = await self._consumption.limits(call, tenant)
         return pb.GetUsageResponse(
             limits=[_limit_usage(limit) for limit in limits], currency=self._consumption.currency
@@ -42,7 +42,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         """Return what the caller's tenant used, day by day."""
         call = current.get()
         self._validation.check(request)
-        tenant = self._authorization.own_tenant(call.caller, request.parent, call.id)
+        tenant = self._authorization.own_tenant(call, request.parent)
         days, token = await self._consumption.days(
             call, tenant, page_size=request.page_size, page_token=request.page_token
         )

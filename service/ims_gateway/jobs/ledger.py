@@ -9,7 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ims_gateway.errors import RateExceeded
 from ims_gateway.jobs import admission as admitting
-from ims_gateway.jobs import adoption, news, pages, polling, purge, rows, shares, standing, usage
+from ims_gateway.jobs import (
+    adoption,
+    decisions,
+    news,
+    pages,
+    polling,
+    purge,
+    rows,
+    shares,
+    standing,
+    usage,
+)
 from ims_gateway.jobs.filters import Filter
 from ims_gateway.jobs.news import Mark
 from ims_gateway.jobs.pace import Budget
@@ -209,6 +220,14 @@ class Ledger:
     async def purge(self, age: int, count: int) -> int:
         """Purge the jobs that ended longest ago, at least `age` microseconds; return how many."""
         return await self._store.write(lambda db: purge.purge_ended(db, self._clock() - age, count))
+
+    async def keep_decisions(self, kept: Sequence[decisions.Kept], most: int) -> None:
+        """Write decisions, and let no more than `most` of all be kept in the long run."""
+        await self._store.write(lambda db: decisions.keep(db, kept, most))
+
+    async def decisions(self, wanted: decisions.Wanted, before: int, count: int) -> decisions.Page:
+        """Return at most `count` decisions that are wanted, newest first, before the position."""
+        return await self._store.read(lambda db: decisions.read(db, wanted, before, count))
 
     async def close_lapsed(self, count: int) -> list[JobRecord]:
         """Close intents whose process is gone.

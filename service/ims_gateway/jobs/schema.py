@@ -30,7 +30,8 @@ jobs = Table(
     Column("tenant", String(63), nullable=False),
     Column("request_id", String(36), nullable=False),
     Column("body_hash", LargeBinary, nullable=False),
-    Column("principal", String(128), nullable=False),
+    # The longest is a guest's: tenants/{63}/principals/{63}. SQLite keeps to no length.
+    Column("principal", String(192).with_variant(String(128), "sqlite"), nullable=False),
     Column("algorithm", String(64), nullable=False),
     Column("account", String(63), nullable=False),
     Column("spec", LargeBinary, nullable=False),
@@ -215,3 +216,22 @@ shares = Table(
     Column("wanted_per_second", Double, nullable=False),
     Column("weight", Integer, nullable=False),
 )
+
+# Records of the latest calls. `number` is the order in which they were kept.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column(
+        "number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("decision_id", String(64), nullable=False),
+    Column("tenant", String(63), nullable=False),
+    Column("principal", String(192), nullable=False),
+    Column("code", String(32), nullable=False),
+    Column("reason", String(64), nullable=False),
+    # 1 where the shadow policy would have decided otherwise.
+    Column("differs", SmallInteger, nullable=False),
+    Column("record", Text, nullable=False),
+)
+Index("decisions_id", decisions.c.decision_id, unique=True)
+Index("decisions_tenant", decisions.c.tenant, decisions.c.number)

@@ -11,6 +11,7 @@ from ims_gateway.policy.decision import Ask, Decision, Dimension
 from ims_gateway.policy.enforcer import ABSENT
 from ims_gateway.policy.objects import touched
 from ims_gateway.policy.policies import Policies
+from ims_gateway.telemetry.call import Call
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.tenant import Tenant
 from imsgateway.v1 import job_pb2
@@ -26,50 +27,51 @@ class Authorization:
         self._directory = directory
         self._policies = Policies()
 
-    def tenant(self, principal: Principal, parent: str, decision_id: str) -> Tenant:
+    def tenant(self, call: Call, parent: str) -> Tenant:
         """Return the tenant for which the caller acts: its own, or one with a grant that names it.
 
+        The call is on record as that tenant's from then on.
         `parent` is tenants/{tenant} or empty. Raises PolicyDenied for every other tenant, whether
         it exists or not, and for an operator, who belongs to none.
         """
+        principal = call.caller
         if principal.operator:
             raise PolicyDenied(
                 f"{principal.name} is an operator and acts for no tenant",
                 dimension=Dimension.SUBJECT.name,
-                decision_id=decision_id,
             )
         tenant = self._admitting(principal, parent or f"tenants/{principal.tenant}")
         if tenant is None:
             raise PolicyDenied(
                 f"{principal.name} may not act for another tenant",
                 dimension=Dimension.SUBJECT.name,
-                decision_id=decision_id,
             )
+        call.tenant = tenant.name
         return tenant
 
-    def own_tenant(self, principal: Principal, parent: str, decision_id: str) -> Tenant:
+    def own_tenant(self, call: Call, parent: str) -> Tenant:
         """Return the caller's own tenant: a grant in another one's file does not open its books.
 
         Raises PolicyDenied for every other tenant, and for an operator.
         """
-        tenant = self.tenant(principal, parent, decision_id)
-        if tenant.name != principal.tenant:
+        tenant = self.tenant(call, parent)
+        if tenant.name != call.caller.tenant:
             raise PolicyDenied(
-                f"{principal.name} may not see the use of another tenant",
+                f"{call.caller.name} may not see the use of another tenant",
                 dimension=Dimension.SUBJECT.name,
-                decision_id=decision_id,
             )
         return tenant
 
-    def tenant_of(self, principal: Principal, job: str, decision_id: str) -> Tenant:
+    def tenant_of(self, call: Call, job: str) -> Tenant:
         """Return the tenant in which the caller may look for the job of that name.
 
         It is the job's where the caller may act for it, and else its own, in which there is no such
         job. Raises PolicyDenied for an operator.
         """
         parent = job.rpartition("/jobs/")[0]
+        principal = call.caller
         admits = not principal.operator and self._admitting(principal, parent) is not None
-        return self.tenant(principal, parent if admits else "", decision_id)
+        return self.tenant(call, parent if admits else "")
 
     def _admitting(self, principal: Principal, resource: str) -> Tenant | None:
         """Return the tenant if it is the caller's, or one of its grants names the caller."""
@@ -83,13 +85,12 @@ class Authorization:
         admits = kind == "tenants" and directory.admits(name, principal.acting_in(name))
         return directory.tenant(name) if admits else None
 
-    def operator(self, principal: Principal, decision_id: str) -> None:
+    def operator(self, principal: Principal) -> None:
         """Raise PolicyDenied for every caller that is not an operator of the platform."""
         if not principal.operator:
             raise PolicyDenied(
                 f"{principal.name} is not an operator of the platform",
                 dimension=Dimension.SUBJECT.name,
-                decision_id=decision_id,
             )
 
     def submit(self, principal: Principal, tenant: Tenant, job: job_pb2.Job) -> Decision:
@@ -116,7 +117,7 @@ class Authorization:
         return self._policies.of(tenant).decide(ask)
 
 
-def denial(principal: Principal, decision: Decision, decision_id: str) -> PolicyDenied:
+def denial(principal: Principal, decision: Decision) -> PolicyDenied:
     """Return the refusal that a negative decision leads to."""
     dimension = decision.failed or Dimension.SUBJECT
     refused = [answer for answer in decision.objects if not answer.allowed]
@@ -125,6 +126,4 @@ def denial(principal: Principal, decision: Decision, decision_id: str) -> Policy
         Dimension.WRITE: f"may not write {refused[0].object}",
         Dimension.DENY: f"is denied by {refused[0].rule}",
     }.get(dimension, f"has no grant that fits: {dimension.name.lower()}")
-    return PolicyDenied(
-        f"{principal.name} {what}", dimension=dimension.name, decision_id=decision_id
-    )
+    return PolicyDenied(f"{principal.name} {what}", dimension=dimension.name)

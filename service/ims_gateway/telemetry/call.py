@@ -6,7 +6,8 @@ holds: credentials, signatures, presigned addresses, user data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,12 +19,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from ims_gateway.errors import NotAuthenticated, Refusal, reason_name
+from ims_gateway.errors import LimitBreach, NotAuthenticated, Refusal, reason_name
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision
 from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry import conventions
 
+# A key of a map, as violations write it. It is a text of the caller's, and no name of a field.
+MAP_KEY: Final = re.compile(r'\["(?:[^"\\]|\\.)*"\]')
 # Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
 SERVER_FAULTS: Final = frozenset(
     {
@@ -52,13 +55,20 @@ class Call:
     span: Span
     context: Context
     principal: Principal | None = None
+    # The tenant for which the caller acts, once it is known to be one that it may act for.
+    tenant: str = ""
     # The caller's number, where the call is one item of a stream.
     index: int | None = None
     algorithm: str = ""
     job: str = ""
     decision: Decision | None = None
-    # As the job was admitted by; empty where it was not.
+    # What the call's job took of the limits, and what became of that; the holds' own words: held,
+    # committed, released. Or else refused, by the breaches.
+    quota: str = ""
     limits: tuple[LimitState, ...] = ()
+    breaches: tuple[LimitBreach, ...] = ()
+    # The service's id of the last call that was made to it.
+    upstream_request_id: str = ""
     recalled: bool = False
     # Set when the caller has hung up while the submit goes on.
     abandoned: bool = False
@@ -67,6 +77,7 @@ class Call:
     paths: tuple[str, ...] = ()
     steps: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
+    duration_us: int = 0
 
     @property
     def caller(self) -> Principal:
@@ -108,53 +119,86 @@ class Call:
             self.steps.append({"step": name, "outcome": outcome, "us": microseconds})
 
     def end(self, code: int, reason: str = "") -> None:
-        """Note how the call ended and close its span."""
+        """Note how the call ended, and when."""
         self.code = code
         self.reason = reason
+        self.duration_us = round((perf_counter() - self.started) * 1e6)
+
+    def end_span(self) -> None:
+        """Close the span of a call that has ended."""
         span = self.span
-        span.set_attribute(conventions.RPC_STATUS_CODE, code)
+        span.set_attribute(conventions.RPC_STATUS_CODE, self.code)
+        span.set_attribute(conventions.DECISION_ID, self.id)
         if self.principal is not None:
             span.set_attribute(conventions.PRINCIPAL, self.principal.name)
-            span.set_attribute(conventions.TENANT, self.principal.tenant)
+            span.set_attribute(conventions.TENANT, self.tenant or self.principal.tenant)
         for attribute, value in (
             (conventions.ALGORITHM, self.algorithm),
             (conventions.JOB, self.job),
-            (conventions.REASON, reason),
+            (conventions.REASON, self.reason),
             (conventions.RULE, self.decision.rule if self.decision else ""),
         ):
             if value:
                 span.set_attribute(attribute, value)
-        if code in SERVER_FAULTS:
-            span.set_status(Status(StatusCode.ERROR, reason))
+        if self.code in SERVER_FAULTS:
+            span.set_status(Status(StatusCode.ERROR, self.reason))
         span.end()
 
-    def record(self) -> Mapping[str, Any]:
-        """Return the call's line of the decision log."""
-        line: dict[str, Any] = {
+    def record(self) -> dict[str, Any]:
+        """Return the record of a call that has ended; docs/reference.md describes its fields."""
+        record: dict[str, Any] = {
             "time": round(self.time, 6),
             "decision_id": self.id,
+            # More than one in the record of a flood.
+            "count": 1,
             "trace_id": trace.format_trace_id(self.span.get_span_context().trace_id),
             "method": self.method,
-            "principal": self.principal.name if self.principal else "",
-            "tenant": self.principal.tenant if self.principal else "",
+            **self._caller(),
             "algorithm": self.algorithm,
             "job": self.job,
             "recalled": self.recalled,
             "code": code_pb2.Code.Name(self.code),
             "reason": self.reason,
-            "duration_us": round((perf_counter() - self.started) * 1e6),
+            "upstream_request_id": self.upstream_request_id,
+            "duration_us": self.duration_us,
             # A submit goes on after its caller has hung up, and so do its steps.
             "steps": [*self.steps],
         }
         if self.index is not None:
-            line["index"] = self.index
+            record["index"] = self.index
         if self.paths:
-            line["violations"] = self.paths
+            record["violations"] = [MAP_KEY.sub("[]", path) for path in self.paths]
         if self.decision is not None:
-            line["policy"] = _policy(self.decision)
+            record["policy"] = _policy(self.decision)
         if on_trial := [each.limit_id for each in self.limits if each.remaining < 0]:
-            line["shadow_breaches"] = on_trial
-        return line
+            record["shadow_breaches"] = on_trial
+        if self.quota:
+            record["quota"] = self._quota()
+        return record
+
+    def _caller(self) -> dict[str, str]:
+        if self.principal is None:
+            return dict.fromkeys(("principal", "principal_tenant", "credential", "tenant"), "")
+        return {
+            "principal": self.principal.name,
+            "principal_tenant": self.principal.tenant,
+            "credential": self.principal.credential,
+            "tenant": self.tenant or self.principal.tenant,
+        }
+
+    def _quota(self) -> dict[str, Any]:
+        limits = [_limit(limit, max(0, limit.remaining)) for limit in self.limits]
+        refused = [_limit(breach, 0) for breach in self.breaches]
+        return {"outcome": self.quota, "limits": [*limits, *refused]}
+
+
+def _limit(limit: LimitState | LimitBreach, remaining: int) -> dict[str, Any]:
+    return {
+        "limit_id": limit.limit_id,
+        "metric": limit.metric,
+        "limit": limit.value,
+        "remaining": remaining,
+    }
 
 
 def _policy(decision: Decision) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import SpanKind, Tracer
 
-from ims_gateway.errors import Fault, InvalidRequest, NotImplementedYet, Refusal, reason_name
+from ims_gateway.errors import (
+    Fault,
+    InvalidRequest,
+    LimitExceeded,
+    NotImplementedYet,
+    Refusal,
+    reason_name,
+)
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.decisions import DecisionLog
@@ -61,14 +68,17 @@ class Calls:
         return call
 
     def close(self, call: Call, code: int = code_pb2.OK, reason: str = "") -> None:
-        """End the call and record it."""
+        """End the call and record it.
+
+        A call of a flood is counted into a record that exists, and has that one's id afterwards.
+        """
         call.end(code, reason)
-        record = call.record()
-        self._decisions.add(record)
+        self._decisions.add(call)
+        call.end_span()
         # The items of a stream are no RPCs; their stream is counted once.
         if call.index is None:
             self._durations.record(
-                record["duration_us"] / 1000,
+                call.duration_us / 1000,
                 {conventions.RPC_METHOD: call.method, conventions.RPC_STATUS_CODE: code},
             )
 
@@ -80,15 +90,17 @@ class Calls:
     def refuse(self, call: Call, error: BaseException) -> Refusal:
         """End a call that did not go well, and return what its caller is told."""
         refusal = _refusal(error)
-        if isinstance(refusal, Fault):
-            log.error("fault", call_id=call.id, method=call.method, exc_info=error)
         if isinstance(refusal, InvalidRequest):
             call.paths = tuple(violation.path for violation in refusal.violations[:SHOWN_PATHS])
+        if isinstance(refusal, LimitExceeded):
+            call.quota, call.breaches = "refused", refusal.breaches
         self.close(call, refusal.code, reason_name(refusal.reason))
+        if isinstance(refusal, Fault):
+            log.error("fault", call_id=call.id, method=call.method, exc_info=error)
         return refusal
 
     def _call(self, method: str, deadline: float | None, span: trace.Span) -> Call:
-        call = Call(
+        return Call(
             id=uuid.uuid4().hex,
             method=method,
             time=time.time(),
@@ -97,8 +109,6 @@ class Calls:
             span=span,
             context=trace.set_span_in_context(span),
         )
-        span.set_attribute(conventions.DECISION_ID, call.id)
-        return call
 
 
 def _refusal(error: BaseException) -> Refusal:

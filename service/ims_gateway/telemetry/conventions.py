@@ -26,6 +26,12 @@ JOB_STATE: Final = "imsgateway.job_state"
 # Of a wait: how many calls went before at its begin, and how long it was thought to last.
 WAIT_AHEAD: Final = "imsgateway.wait.ahead"
 WAIT_ESTIMATE: Final = "imsgateway.wait.estimate_seconds"
+OUTCOME: Final = "imsgateway.outcome"
+SINK: Final = "imsgateway.sink"
 UPSTREAM_ACTION: Final = "imsgateway.upstream.action"
 UPSTREAM_REQUEST_ID: Final = "imsgateway.upstream.request_id"
 UPSTREAM_CODE: Final = "imsgateway.upstream.code"
+
+RELOADS: Final = "imsgateway.configuration.reloads"
+FAULTS: Final = "imsgateway.configuration.faults"
+DECISIONS_LOST: Final = "imsgateway.decisions.lost"

@@ -1,52 +1,109 @@
-"""The decision log: one record for every call, as lines of JSON.
+"""The decision log: a record of every call, as lines of JSON and for the ledger.
 
-Written by a thread of its own, so that a slow disk slows no call. The queue is bounded: what does
-not fit, or cannot be written, is counted and the count is written, so a gap is seen.
+Decides what of the records is lost where a sink cannot keep up. Lines are written by a thread of
+its own, so that a slow disk slows no call. The queue is bounded: what does not fit, or cannot be
+written, is counted and the count is written, so a gap is seen.
 """
 
 from __future__ import annotations
 
 import json
 import queue
-import sys
 import threading
-from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, TextIO
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Final
 
-STANDARD_OUTPUT: Final = "-"
+from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.floods import Floods
+from ims_gateway.telemetry.lines import Sink
+
 WAITING: Final = 10_000
-RECENT: Final = 1_000
+# In one write: a file's lock is taken once for all of them.
+AT_ONCE: Final = 256
+
+
+class Record:
+    """What is on record of a call, or of many. It is spelled when it is first written."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.facts = facts
+
+    @cached_property
+    def text(self) -> str:
+        """The record as one line of JSON, without its end."""
+        return json.dumps(self.facts, ensure_ascii=False, separators=(",", ":"))
 
 
 class DecisionLog:
-    """Takes the records of ended calls. `sink` is a file, "-" for standard output, or empty.
+    """Takes the calls that have ended.
 
-    Raises OSError for a file that cannot be opened.
+    `sink` gets their records as lines, `keep` as they are; either may be left out. `clock` gives
+    seconds that only go forward.
     """
 
-    def __init__(self, sink: str) -> None:
-        self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
+    def __init__(
+        self,
+        sink: Sink | None = None,
+        keep: Callable[[Record], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sink = sink
+        self._keep = keep
+        self._floods = Floods(clock)
         # Each counted by one thread only.
         self._dropped = 0
         self._unwritten = 0
-        self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[Record | threading.Event | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
-        if sink:
-            lines = _open(sink)
-            self._thread = threading.Thread(target=self._write, args=(lines,), name="decision-log")
+        if sink is not None:
+            self._thread = threading.Thread(target=self._write, args=(sink,), name="decision-log")
             self._thread.start()
 
     @property
     def lost(self) -> int:
-        """How many records did not fit into the queue or could not be written."""
+        """How many lines did not fit into the queue or could not be written."""
         return self._dropped + self._unwritten
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Take one record. Never waits."""
-        self.recent.append(record)
+    def add(self, call: Call) -> None:
+        """Take a call that has ended. Never waits.
+
+        One of a flood is counted into a record that many share, and gets that record's id.
+        """
+        if self._floods.take(call):
+            return
+        record = Record(call.record())
+        self._put(record)
+        if self._keep:
+            self._keep(record)
+
+    def tick(self) -> None:
+        """Hand on what floods have come to; to be called once a second or so."""
+        changed = self._floods.changed()
+        for facts in self._floods.ended():
+            self._put(Record(facts))
+        if self._keep:
+            for facts in changed:
+                self._keep(Record(facts))
+
+    def flush(self) -> None:
+        """Return when everything that was added has been written, or is lost."""
+        if self._thread is not None:
+            written = threading.Event()
+            self._queue.put(written)
+            written.wait()
+
+    def close(self) -> None:
+        """Let all floods be over, write what is queued and close the sink."""
+        self._floods.close()
+        self.tick()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _put(self, record: Record) -> None:
         if self._thread is None:
             return
         try:
@@ -54,34 +111,38 @@ class DecisionLog:
         except queue.Full:
             self._dropped += 1
 
-    def close(self) -> None:
-        """Write what is queued and close the sink."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-
-    def _write(self, lines: TextIO) -> None:
+    def _write(self, sink: Sink) -> None:
+        """Write batches of what is queued, until the mark that closes the log."""
         told = 0
-        with suppress(OSError), lines:
-            while (record := self._queue.get()) is not None:
+        closing = False
+        while not closing:
+            batch = self._batch()
+            closing = batch[-1] is None
+            lines = [_line(record.text) for record in batch if isinstance(record, Record)]
+            if (lost := self.lost) > told:
+                lines.append(_line(json.dumps({"lost_records": lost - told})))
+            try:
+                sink.write(lines)
+                told = lost
+            except OSError:
                 # A full disk ends no thread: later records may find room again.
-                try:
-                    _write_line(lines, record)
-                    if (lost := self.lost) > told:
-                        _write_line(lines, {"lost_records": lost - told})
-                        told = lost
-                    if self._queue.empty():
-                        lines.flush()
-                except OSError:
-                    self._unwritten += 1
+                self._unwritten += sum(isinstance(record, Record) for record in batch)
+            for mark in batch:
+                if isinstance(mark, threading.Event):
+                    mark.set()
+        sink.close()
+
+    def _batch(self) -> list[Record | threading.Event | None]:
+        """Wait for something, and take what else is there. The mark that closes comes last."""
+        batch = [self._queue.get()]
+        while batch[-1] is not None and len(batch) < AT_ONCE:
+            try:
+                batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return batch
 
 
-def _open(sink: str) -> TextIO:
-    if sink == STANDARD_OUTPUT:
-        # A file object of its own, which can be closed; the descriptor stays open.
-        return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
-    return Path(sink).open("a", encoding="utf-8")
-
-
-def _write_line(lines: TextIO, record: Mapping[str, Any]) -> None:
-    lines.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+def _line(text: str) -> bytes:
+    # A lone surrogate is written as the escape that it is in JSON.
+    return f"{text}\n".encode(errors="backslashreplace")

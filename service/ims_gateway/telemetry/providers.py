@@ -6,13 +6,13 @@ The exporter's address and the sampler are OpenTelemetry's own environment varia
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import prometheus_client
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Histogram
+from opentelemetry.metrics import Counter, Histogram, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -59,4 +59,33 @@ def call_duration(provider: MeterProvider) -> Histogram:
     meter = provider.get_meter("ims_gateway")
     return meter.create_histogram(
         conventions.RPC_DURATION, "ms", "Time from a call's first message to its end."
+    )
+
+
+def reloads(provider: MeterProvider, faults: Callable[[], int]) -> Counter:
+    """Return the counter of changes of the configuration; `faults` that are left are shown, too."""
+    meter = provider.get_meter("ims_gateway")
+    meter.create_observable_gauge(
+        conventions.FAULTS,
+        [lambda _: [Observation(faults())]],
+        "{fault}",
+        "What is wrong with configuration files that were not taken.",
+    )
+    return meter.create_counter(
+        conventions.RELOADS, "{reload}", "Changes of the configuration, by their outcome."
+    )
+
+
+def observe_lost_decisions(provider: MeterProvider, lost: Mapping[str, Callable[[], int]]) -> None:
+    """Show how many decision records each sink has lost."""
+    meter = provider.get_meter("ims_gateway")
+    meter.create_observable_counter(
+        conventions.DECISIONS_LOST,
+        [
+            lambda _: [
+                Observation(count(), {conventions.SINK: sink}) for sink, count in lost.items()
+            ]
+        ],
+        "{record}",
+        "Records of decisions that could not be written.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,14 @@ from ims_gateway.tenancy.tenant import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """The text of a good file, packed.
+    """The text of a good file, packed, and what is asked of it without opening it.
 
     `guests` are the principals of other tenants that its grants name.
     """
 
     name: str
     packed: bytes
+    account: str
     guests: tuple[str, ...]
 
     @property
@@ -44,9 +46,13 @@ class Filed:
         """All by which the tenant's principals are found."""
         return entries_of(credentials(self.name, self._file.principals))
 
+    def version(self, platform: Platform) -> str:
+        """Return what changes whenever the tenant does, or the platform's rules."""
+        return f"{digest(self.text)}{platform.version}"
+
     def opened(self, platform: Platform) -> Tenant:
         """Return the tenant, under the platform's present rules."""
-        return tenant_of(self._file, f"{digest(self.text)}{platform.version}", platform)
+        return tenant_of(self._file, self.version(platform), platform)
 
     @property
     def _file(self) -> TenantFile:
@@ -65,7 +71,9 @@ def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Entries]:
     if faults:
         raise ConfigurationError(faults)
     packed = zlib.compress(text.encode(), 1)
-    return Filed(file.name, packed, guests_of(file.grants)), entries_of(found)
+    # Ten thousand tenants have one account, and keep its name once.
+    account = sys.intern(file.account)
+    return Filed(file.name, packed, account, guests_of(file.grants)), entries_of(found)
 
 
 def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:

@@ -16,11 +16,14 @@ import structlog
 
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.loading import Loaded, load, refresh
+from ims_gateway.tenancy.looking import TENANTS
 from ims_gateway.tenancy.reading import Fault
 
 LOOK_SECONDS: Final = 0.5
 # Files that were being written when they were seen.
 LOOK_AGAIN_SECONDS: Final = 0.2
+# A file that is written to without a pause settles never.
+LOOKS_AT_MOST: Final = 10
 
 log = structlog.get_logger()
 
@@ -49,6 +52,10 @@ class Live:
         """What is wrong with files that were not taken."""
         return tuple(fault for found in self._loaded.faults.values() for fault in found)
 
+    def faults_of(self, tenant: str) -> tuple[Fault, ...]:
+        """Return what is wrong with the tenant's file, if it was not taken."""
+        return self._loaded.faults.get(f"{TENANTS}{tenant}.yaml", ())
+
     async def run(self) -> None:
         """Look for changes until cancelled. No failure ends it."""
         while True:
@@ -57,6 +64,15 @@ class Live:
                 await self.reload()
             except Exception:
                 log.exception("configuration cannot be looked at")
+
+    async def settle(self) -> None:
+        """Take the files that have changed, also those that were written to a moment ago."""
+        await self.reload()
+        for _ in range(LOOKS_AT_MOST):
+            if not self._loaded.unsettled:
+                break
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await self.reload()
 
     async def reload(self) -> None:
         """Take the files that have changed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
@@ -58,20 +58,21 @@ class Gate:
             try:
                 answer = await sent
             except UpstreamError as error:
-                span.set_attributes(_facts(error))
+                _note(call, span, error)
                 raise
-            span.set_attributes(_facts(answer))
+            _note(call, span, answer)
             return answer
 
 
-def _facts(answer: object) -> dict[str, str | int]:
-    """Return what a span tells of an answer or an error, as far as it is known."""
+def _note(call: Call, span: Span, answer: object) -> None:
+    """Note what an answer or an error tells of itself, as far as it is known."""
     facts = {
         conventions.HTTP_STATUS_CODE: getattr(answer, "http_status", None),
         conventions.UPSTREAM_REQUEST_ID: getattr(answer, "request_id", None),
         conventions.UPSTREAM_CODE: getattr(answer, "code", None),
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    span.set_attributes({name: value for name, value in facts.items() if value is not None})
+    call.upstream_request_id = facts[conventions.UPSTREAM_REQUEST_ID] or ""
 
 
 def _slots(account: Account) -> Slots:

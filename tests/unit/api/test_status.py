@@ -42,7 +42,7 @@ EXAMPLES = {
         ["BadRequest"],
     ),
     errors.PolicyDenied: (
-        errors.PolicyDenied("no", dimension="READ", decision_id="d-1"),
+        errors.PolicyDenied("no", dimension="READ"),
         "PERMISSION_DENIED",
         "POLICY_DENIED",
         [],

@@ -8,6 +8,7 @@ from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.policy.decision import Dimension
 from ims_gateway.policy.grant import Grant
 from imsgateway.v1 import job_pb2
+from tests.calls import a_call
 from tests.tenants import a_tenant, directory_of
 
 CALLER = Principal("principal/farm", "acme", ("editor",))
@@ -58,7 +59,9 @@ def matting(read="oss://acme-in/a.mp4", background="oss://acme-in/b.png", **memb
 @pytest.mark.parametrize("parent", ["", "tenants/acme"])
 def test_a_caller_acts_for_its_own_tenant(authorization, parent):
     """Whether it names the tenant or not."""
-    assert authorization.tenant(CALLER, parent, "d-1").name == "acme"
+    call = a_call(principal=CALLER)
+    assert authorization.tenant(call, parent).name == "acme"
+    assert call.tenant == "acme"
 
 
 @pytest.mark.parametrize(
@@ -67,16 +70,17 @@ def test_a_caller_acts_for_its_own_tenant(authorization, parent):
 def test_every_other_tenant_is_refused_alike(authorization, parent):
     """Whether it exists is not told, and what the caller sent is not repeated."""
     with pytest.raises(PolicyDenied) as raised:
-        authorization.tenant(CALLER, parent, "d-1")
+        authorization.tenant(a_call(principal=CALLER), parent)
 
     assert raised.value.message == "principal/farm may not act for another tenant"
-    assert raised.value.metadata == {"dimension": "SUBJECT", "decision_id": "d-1"}
+    assert raised.value.metadata == {"dimension": "SUBJECT"}
 
 
 def test_a_caller_of_a_tenant_that_is_gone_is_nobody(authorization):
     """A principal outlives its tenant's file by nothing."""
+    gone = Principal("principal/farm", "gone")
     with pytest.raises(NotAuthenticated):
-        authorization.tenant(Principal("principal/farm", "gone"), "tenants/gone", "d-1")
+        authorization.tenant(a_call(principal=gone), "tenants/gone")
 
 
 def test_every_object_of_a_job_is_asked_about(authorization):
@@ -125,18 +129,18 @@ def test_every_object_of_a_job_is_asked_about(authorization):
 def test_a_denied_caller_is_told_what_did_not_fit(authorization, job, dimension, message):
     """In words, and as the dimension in the error's metadata."""
     decision = authorization.submit(CALLER, tenant(), job)
-    refusal = denial(CALLER, decision, "d-1")
+    refusal = denial(CALLER, decision)
 
     assert decision.failed is dimension
     assert refusal.message == message
-    assert refusal.metadata == {"dimension": dimension.name, "decision_id": "d-1"}
+    assert refusal.metadata == {"dimension": dimension.name}
 
 
 def test_an_output_that_may_not_be_written_is_named(authorization):
     """Reading and writing are granted apart."""
     job = matting()
     job.video_green_screen_matting.output.uri = "oss://acme-in/c.mp4"
-    refusal = denial(CALLER, authorization.submit(CALLER, tenant(), job), "d-1")
+    refusal = denial(CALLER, authorization.submit(CALLER, tenant(), job))
 
     assert refusal.message == "principal/farm may not write oss://acme-in/c.mp4"
 

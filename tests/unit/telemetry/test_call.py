@@ -12,13 +12,21 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ims_gateway.errors import Fault, InvalidRequest, NotAuthenticated, Refusal, Violation
+from ims_gateway.errors import (
+    Fault,
+    InvalidRequest,
+    LimitBreach,
+    NotAuthenticated,
+    Refusal,
+    Violation,
+)
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision, Dimension, ObjectDecision
+from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry.call import SERVER_FAULTS, Call, outcome_of
 
 SECRET = "hunter2"
-FARM = Principal("principal/farm", "acme", ("editor",))
+FARM = Principal("principal/farm", "acme", ("editor",), credential="key/k1")
 REFUSED = ObjectDecision("write", "oss://b/2", allowed=False, rule="r2", failed=Dimension.DENY)
 DECISION = Decision(
     allowed=False,
@@ -115,6 +123,7 @@ def test_only_the_server_s_faults_make_a_call_s_span_an_error(traced, code):
     """What a caller did wrong is no error of the service (semantic conventions for RPC)."""
     call = traced.call()
     call.end(code, "SOME_REASON")
+    call.end_span()
     (span,) = traced.spans.values()
 
     assert span.attributes["rpc.grpc.status_code"] == code
@@ -126,12 +135,14 @@ def test_a_span_tells_whose_call_it_was(traced):
     """As far as that was found out."""
     call = traced.call(principal=FARM, algorithm="cover", decision=DECISION)
     call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
+    call.end_span()
     attributes = traced.spans[call.method].attributes
 
     assert attributes["imsgateway.principal"] == "principal/farm"
     assert attributes["imsgateway.tenant"] == "acme"
     assert attributes["imsgateway.algorithm"] == "cover"
     assert attributes["imsgateway.rule"] == "r2"
+    assert attributes["imsgateway.decision_id"] == "d-1"
     assert "imsgateway.job" not in attributes
 
 
@@ -139,6 +150,7 @@ def test_a_record_is_one_line_of_json(traced):
     """With all that is known of the call, and the id of its trace."""
     call = traced.call(principal=FARM, algorithm="cover", decision=DECISION, recalled=True)
     call.job = "tenants/acme/jobs/1"
+    call.upstream_request_id = "U-1"
     with call.step("authorize"):
         pass
     call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
@@ -149,15 +161,19 @@ def test_a_record_is_one_line_of_json(traced):
     assert record == {
         "time": 1_780_315_200.123457,
         "decision_id": "d-1",
+        "count": 1,
         "trace_id": f"{call.span.get_span_context().trace_id:032x}",
         "method": "imsgateway.v1.JobService/SubmitJob",
         "principal": "principal/farm",
+        "principal_tenant": "acme",
+        "credential": "key/k1",
         "tenant": "acme",
         "algorithm": "cover",
         "job": "tenants/acme/jobs/1",
         "recalled": True,
         "code": "PERMISSION_DENIED",
         "reason": "POLICY_DENIED",
+        "upstream_request_id": "U-1",
         "steps": [{"step": "authorize", "outcome": "ok"}],
         "policy": {
             "allowed": False,
@@ -180,8 +196,47 @@ def test_a_record_of_nobody_s_call_says_so(traced):
     record = call.record()
 
     assert (record["principal"], record["tenant"], record["code"]) == ("", "", "UNAUTHENTICATED")
-    assert record["violations"] == ("job.user_data",)
+    assert record["violations"] == ["job.user_data"]
     assert "policy" not in record
+    assert "quota" not in record
+
+
+def test_a_guest_s_record_names_both_tenants(traced):
+    """The one that the caller belongs to, and the one that it acts for."""
+    call = traced.call(principal=FARM, tenant="globex")
+    call.end(code_pb2.OK)
+    record = call.record()
+
+    assert (record["principal_tenant"], record["tenant"]) == ("acme", "globex")
+
+
+def test_a_record_says_what_became_of_the_quota(traced):
+    """Of each limit that was asked, and what is left of it."""
+    state = LimitState("daily", "submit/day", 10, 3, 0)
+    taken = traced.call(quota="committed", limits=(state,)).record()["quota"]
+    breach = LimitBreach("burst", "submit/rate", 5, "acme", 1.0)
+    refused = traced.call(quota="refused", breaches=(breach,)).record()["quota"]
+
+    daily = {"limit_id": "daily", "metric": "submit/day", "limit": 10, "remaining": 3}
+    burst = {"limit_id": "burst", "metric": "submit/rate", "limit": 5, "remaining": 0}
+    assert taken == {"outcome": "committed", "limits": [daily]}
+    assert refused == {"outcome": "refused", "limits": [burst]}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ('job.labels["hunter2"]', "job.labels[]"),
+        ('job.labels["a\\"] hunter2"].key', "job.labels[].key"),
+        ("job.video_delogo.boxes[2].x", "job.video_delogo.boxes[2].x"),
+        ("", ""),
+    ],
+)
+def test_a_violation_s_path_is_recorded_without_a_map_s_key(traced, path, shown):
+    """The key of a map is a text of the caller's."""
+    call = traced.call(paths=(path,))
+
+    assert call.record()["violations"] == [shown]
 
 
 def test_a_record_does_not_change_once_it_was_taken(traced):

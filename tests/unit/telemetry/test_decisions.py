@@ -1,123 +1,180 @@
-"""Every record becomes one line of the decision log, or is counted as lost."""
+"""Every call becomes a record that is written, kept, or counted as lost."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 
-import pytest
+from google.rpc import code_pb2
 
-from ims_gateway.telemetry.decisions import RECENT, WAITING, DecisionLog
-
-
-def lines_of(path):
-    """Return the log's records."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+from ims_gateway.telemetry.decisions import AT_ONCE, WAITING, DecisionLog
+from ims_gateway.telemetry.floods import SINGLE, WINDOW_SECONDS
+from tests.calls import a_call
 
 
-def test_a_record_is_a_line(tmp_path):
+class Written:
+    """A sink that keeps what it gets. It can be made to wait, and to fail."""
+
+    def __init__(self):
+        self.lines = []
+        self.writes = 0
+        self.fails = False
+        self.open = True
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def write(self, lines):
+        """Take lines."""
+        self.go_on.wait()
+        self.writes += 1
+        if self.fails:
+            raise OSError("no space left on device")
+        self.lines += lines
+
+    def close(self):
+        """Note that it was closed."""
+        self.open = False
+
+    @property
+    def records(self):
+        """What the lines say."""
+        return [json.loads(line) for line in self.lines]
+
+
+def ended(code=code_pb2.OK, reason="", **members):
+    """Return a call that has ended."""
+    call = a_call(**members)
+    call.end(code, reason)
+    return call
+
+
+def test_a_record_is_a_line():
     """In order, in UTF-8, and also when texts hold line ends."""
-    path = tmp_path / "decisions.jsonl"
-    records = [{"job": "视频\n1\u2028"}, {"steps": [{"step": "admit"}]}, {}]
-    log = DecisionLog(str(path))
-    for record in records:
-        log.add(record)
+    sink = Written()
+    log = DecisionLog(sink)
+    for number in range(AT_ONCE * 3):
+        log.add(ended(id=str(number), job="视频\n1\u2028"))
     log.close()
 
-    assert path.read_text(encoding="utf-8").count("\n") == 3
-    assert "视频" in path.read_text(encoding="utf-8")
-    assert [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]] == records
-    assert log.lost == 0
+    assert [record["decision_id"] for record in sink.records] == list(map(str, range(AT_ONCE * 3)))
+    assert {record["job"] for record in sink.records} == {"视频\n1\u2028"}
+    assert "视频".encode() in sink.lines[0]
+    assert all(line.count(b"\n") == 1 and line.endswith(b"\n") for line in sink.lines)
+    assert (log.lost, sink.open) == (0, False)
 
 
-def test_a_log_is_added_to(tmp_path):
-    """A restart overwrites nothing."""
-    path = tmp_path / "decisions.jsonl"
-    for number in range(2):
-        log = DecisionLog(str(path))
-        log.add({"number": number})
-        log.close()
-
-    assert lines_of(path) == [{"number": 0}, {"number": 1}]
-
-
-def test_close_writes_what_is_queued(tmp_path):
-    """All of it."""
-    path = tmp_path / "decisions.jsonl"
-    log = DecisionLog(str(path))
-    for number in range(5000):
-        log.add({"number": number})
+def test_a_text_that_is_no_unicode_is_written_as_the_escape_that_it_is():
+    """A token's subject may hold half a surrogate pair."""
+    sink = Written()
+    log = DecisionLog(sink)
+    log.add(ended(job="\ud800"))
     log.close()
 
-    assert [record["number"] for record in lines_of(path)] == list(range(5000))
+    assert sink.records[0]["job"] == "\ud800"
 
 
-def test_recent_records_are_kept_with_or_without_a_sink():
-    """A bounded number of them."""
-    log = DecisionLog("")
-    for number in range(RECENT + 10):
-        log.add({"number": number})
+def test_records_are_kept_with_or_without_a_sink():
+    """The ledger's are none of the log's business."""
+    kept = []
+    log = DecisionLog(None, kept.append)
+    log.add(ended(id="d-7"))
+    log.flush()
     log.close()
 
-    assert [record["number"] for record in log.recent] == list(range(10, RECENT + 10))
+    assert [record.facts["decision_id"] for record in kept] == ["d-7"]
+    assert json.loads(kept[0].text) == kept[0].facts
 
 
-def test_what_does_not_fit_is_counted_and_the_count_is_written(tmp_path):
-    """A slow disk slows no call: here it is a pipe that nobody reads from."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    os.set_blocking(reading, True)
-    log = DecisionLog(str(path))
-    count = WAITING * 3
+def test_what_does_not_fit_is_counted_and_the_count_is_written():
+    """A slow disk slows no call: here it is one that stands still."""
+    sink = Written()
+    sink.go_on.clear()
+    log = DecisionLog(sink)
+    count = WAITING * 2
     for number in range(count):
-        log.add({"number": number, "text": "x" * 100})
+        log.add(ended(id=str(number)))
     lost = log.lost
-    closing = threading.Thread(target=log.close)
-    closing.start()
-    with os.fdopen(reading, "rb") as pipe:
-        lines = [json.loads(line) for line in pipe.read().splitlines()]
-    closing.join()
-    written = [line["number"] for line in lines if "number" in line]
+    sink.go_on.set()
+    log.close()
+    written = [record["decision_id"] for record in sink.records if "decision_id" in record]
 
-    assert lost > 0
-    assert log.lost == lost
-    assert sum(line.get("lost_records", 0) for line in lines) == lost
+    assert 0 < lost == log.lost
+    assert sum(record.get("lost_records", 0) for record in sink.records) == lost
     assert len(written) + lost == count
-    assert written == sorted(written)
+    assert written == sorted(written, key=int)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")  # noqa: PTH110 - no path is read
-def test_a_full_disk_is_counted_and_ends_no_thread():
-    """What cannot be written is lost, and the log still closes."""
-    log = DecisionLog("/dev/full")
-    for number in range(WAITING + 100):
-        log.add({"number": number})
+def test_what_cannot_be_written_is_counted_and_ends_no_thread():
+    """A disk that is full may have room again, and then the gap is told."""
+    sink = Written()
+    log = DecisionLog(sink)
+    sink.fails = True
+    for number in range(5):
+        log.add(ended(id=str(number)))
+    log.flush()
+    assert log.lost == 5
+
+    sink.fails = False
+    log.add(ended(id="d-6"))
+    log.close()
+    assert sink.records[0]["decision_id"] == "d-6"
+    assert sink.records[1] == {"lost_records": 5}
+
+
+def test_many_lines_are_one_write():
+    """A file's lock is taken once for them."""
+    sink = Written()
+    sink.go_on.clear()
+    log = DecisionLog(sink)
+    for _ in range(AT_ONCE * 2):
+        log.add(ended())
+    sink.go_on.set()
     log.close()
 
-    assert log.lost > 0
+    assert sink.writes <= 4
 
 
-@pytest.mark.parametrize("sink", ["no/such/folder/decisions.jsonl", "."])
-def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path, sink):
-    """A gateway that records nothing must not look like one that does."""
-    with pytest.raises(OSError, match=r"No such file|Is a directory"):
-        DecisionLog(str(tmp_path / sink))
-
-
-def test_standard_output_is_a_sink_and_stays_open():
-    """What the process prints itself comes through beside it."""
-    program = (
-        "from ims_gateway.telemetry.decisions import DecisionLog\n"
-        "log = DecisionLog('-')\n"
-        "log.add({'number': 1})\n"
-        "log.close()\n"
-        "print('still open')\n"
+def test_a_flood_is_a_few_lines_and_an_aggregate_that_is_kept_while_it_grows():
+    """Its line is written when it is over; the ledger has it before, under the id callers got."""
+    sink, kept, now = Written(), {}, [0.0]
+    log = DecisionLog(
+        sink,
+        lambda record: kept.__setitem__(record.facts["decision_id"], record.facts),
+        lambda: now[0],
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    calls = [
+        ended(code_pb2.PERMISSION_DENIED, "POLICY_DENIED", id=str(number), time=100.0 + number)
+        for number in range(1_000)
+    ]
+    for call in calls[:500]:
+        log.add(call)
+    log.tick()
+    assert all(call.id in kept for call in calls[:500])
+    assert kept[calls[499].id]["count"] == 500 - SINGLE
+    for call in calls[500:]:
+        log.add(call)
+    log.tick()
+    log.flush()
+    assert len(sink.lines) == SINGLE
+    now[0] += WINDOW_SECONDS
+    log.tick()
+    log.close()
+
+    assert len(sink.records) == SINGLE + 1
+    aggregate = sink.records[-1]
+    assert {call.id for call in calls[SINGLE:]} == {aggregate["decision_id"]}
+    assert kept[aggregate["decision_id"]] == aggregate
+    assert (aggregate["count"], aggregate["time"], aggregate["last_time"]) == (
+        1_000 - SINGLE,
+        100.0 + SINGLE,
+        1_099.0,
     )
 
-    assert done.stdout.splitlines() == ['{"number":1}', "still open"]
-    assert done.stderr == ""
+
+def test_a_flood_that_is_under_way_is_written_when_the_log_is_closed():
+    """A shutdown is no gap."""
+    sink = Written()
+    log = DecisionLog(sink)
+    for _ in range(100):
+        log.add(ended(code_pb2.NOT_FOUND, "JOB_NOT_FOUND"))
+    log.close()
+
+    assert sum(record["count"] for record in sink.records) == 100

@@ -7,6 +7,7 @@ from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.tenancy.loading import load
 from ims_gateway.tenancy.reading import ConfigurationError
+from tests.calls import a_call
 
 ACME, ALICE, BOB = ("a" * 64, "b" * 64, "c" * 64)
 TENANT = f"""
@@ -97,12 +98,12 @@ def test_who_may_do_what_is_told_apart_by_the_principal_alone(folder):
     directory = load(folder).directory
     authorization = Authorization(lambda: directory)
     alice, farm = directory.key(ALICE).principal, directory.key(ACME).principal
-    authorization.operator(alice, "d-1")
+    authorization.operator(alice)
     for refused in (
-        lambda: authorization.operator(farm, "d-1"),
-        lambda: authorization.tenant(alice, "", "d-1"),
-        lambda: authorization.tenant(alice, "tenants/acme", "d-1"),
+        lambda: authorization.operator(farm),
+        lambda: authorization.tenant(a_call(principal=alice), ""),
+        lambda: authorization.tenant(a_call(principal=alice), "tenants/acme"),
     ):
         with pytest.raises(PolicyDenied) as raised:
             refused()
-        assert raised.value.metadata == {"dimension": "SUBJECT", "decision_id": "d-1"}
+        assert raised.value.metadata == {"dimension": "SUBJECT"}
