@@ -13,9 +13,12 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import SecretStr, ValidationError
 
+from ims_gateway.cli.decisions import app as decisions
 from ims_gateway.cli.jobs import app as jobs
 from ims_gateway.cli.quota import app as quota
 from ims_gateway.cli.quota import reconcile
+from ims_gateway.cli.tenants import app as tenants
+from ims_gateway.cli.tenants import reload
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.settings import LedgerSettings, Settings, environment
 from ims_gateway.tenancy.reading import ConfigurationError
@@ -32,6 +35,9 @@ app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
 app.add_typer(quota, name="quota")
 app.command()(reconcile)
+app.add_typer(tenants, name="tenants")
+app.add_typer(decisions, name="decisions")
+app.command()(reload)
 
 db = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
