@@ -146,7 +146,7 @@ async def gateway(
         leases = Leases(ledger, gates, _seat(settings.listen))
         await leases.round()
         stack.push_async_callback(_cancel, asyncio.create_task(leases.run()))
-        authorization = Authorization(lambda: live.directory)
+        authorization = Authorization(lambda: live.directory, providers.shadow_differences(metrics))
         validation = Validation()
         submission = Submission(
             validation=validation,

@@ -34,6 +34,12 @@ def decision_message(decision: Decision, decision_id: str) -> decision_pb2.Decis
                 allowed=answer.allowed,
                 rule=answer.rule,
                 failed_dimension=_dimension(answer.failed),
+                nearest_grants=[
+                    decision_pb2.Decision.NearGrant(
+                        rule=near.rule, failed_dimensions=map(_dimension, near.failed)
+                    )
+                    for near in answer.nearest
+                ],
             )
             for answer in decision.objects
         ],

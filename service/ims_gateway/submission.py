@@ -28,6 +28,7 @@ import structlog
 
 from ims_gateway import errors, settlement
 from ims_gateway.algorithms.translation import submit_parameters, with_default_output
+from ims_gateway.identity.principal import Principal
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Change, Intent, JobRecord
 from ims_gateway.jobs.spec import body_hash, spec_of
@@ -63,6 +64,7 @@ SETTLE_PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, *(2.0,) * 30)
 USUAL_PRIORITY: Final = 5
 
 RequestWithJob = job_service_pb2.SubmitJobRequest | access_service_pb2.ExplainAccessRequest
+Decide = Callable[[Principal, Tenant, job_pb2.Job], Decision]
 log = structlog.get_logger()
 
 
@@ -100,12 +102,10 @@ class Submission:
         one of the refusals of `errors`.
         """
         spec = self._validate(call, tenant, request)
-        decision = self._authorize(call, tenant, spec)
+        decision = self._authorize(call, tenant, spec, self._authorization.submit)
         intent = self._intent(call, tenant, request, spec)
         if not decision.allowed:
-            return await self._recall_or_refuse(
-                call, intent, denial(call.caller, decision)
-            )
+            return await self._recall_or_refuse(call, intent, denial(call.caller, decision))
         task = asyncio.create_task(self._admit_and_send(call, tenant, intent, spec))
         self._in_flight[intent.job_id] = task
         task.add_done_callback(lambda done: self._forget(intent.job_id, done))
@@ -123,7 +123,7 @@ class Submission:
         Changes nothing. Raises InvalidRequest, StoreUnavailable.
         """
         spec = self._validate(call, tenant, request)
-        decision = self._authorize(call, tenant, spec)
+        decision = self._authorize(call, tenant, spec, self._authorization.explain)
         demand = self._demand(call, tenant, spec)
         limits = await self._ledger.preview(demand, tenant.limits)
         account = self._gates[tenant.account].account
@@ -139,7 +139,8 @@ class Submission:
     ) -> decision_pb2.Decision:
         """Answer what the policy says about a job. Raises InvalidRequest."""
         spec = self._validate(call, tenant, request)
-        return decision_message(self._authorize(call, tenant, spec), call.id)
+        decision = self._authorize(call, tenant, spec, self._authorization.explain)
+        return decision_message(decision, call.id)
 
     async def drain(self) -> None:
         """Wait until every submit that was admitted is settled."""
@@ -160,9 +161,9 @@ class Submission:
                 raise errors.InvalidRequest(missing)
         return spec
 
-    def _authorize(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Decision:
+    def _authorize(self, call: Call, tenant: Tenant, spec: job_pb2.Job, decide: Decide) -> Decision:
         with call.step("authorize") as span:
-            decision = self._authorization.submit(call.caller, tenant, spec)
+            decision = decide(call.caller, tenant, spec)
             call.decision = decision
             span.set_attribute(conventions.RULE, decision.rule)
             span.set_attribute(conventions.POLICY_VERSION, decision.policy_version)
@@ -308,7 +309,7 @@ class Submission:
             tenant=tenant.name,
             request_id=(request.request_id or str(uuid.uuid4())).lower(),
             body_hash=body_hash(spec_of(request.job)),
-            principal=call.caller.name,
+            principal=call.caller.acting_in(tenant.name),
             algorithm=call.algorithm,
             account=tenant.account,
             spec=spec.SerializeToString(),

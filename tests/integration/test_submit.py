@@ -10,7 +10,7 @@ import grpc
 from google.protobuf import json_format
 from opentelemetry import trace
 
-from imsgateway.v1 import access_service_pb2, job_pb2, job_service_pb2
+from imsgateway.v1 import job_pb2, job_service_pb2
 from tests.integration.world import as_json, cover, refused
 
 State = job_pb2.Job
@@ -175,10 +175,3 @@ async def test_every_step_of_a_submit_is_a_span_and_a_line_of_its_record(world):
         if span.parent and span.parent.span_id == server.context.span_id
     ]
     assert children == steps
-
-
-async def test_calls_that_are_not_served_yet_say_so(world):
-    """Every RPC of the contract answers, with a reason."""
-    pb = access_service_pb2
-    answer = await refused(world.acme.access.ListAlgorithms(pb.ListAlgorithmsRequest()))
-    assert (answer.code, answer.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 
-from ims_gateway.errors import NotImplementedYet
+from ims_gateway.api.permission_message import permissions_message
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.call import current
@@ -36,8 +36,8 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
         decision = self._submission.explain(call, tenant, request)
         return pb.ExplainAccessResponse(decision=decision)
 
-    async def ListAlgorithms(self, request: pb.ListAlgorithmsRequest, context: Context) -> NoReturn:
-        """Refuse: not served by this version."""
+    async def ListAlgorithms(self, request: pb.ListAlgorithmsRequest, context: Context) -> Any:
+        """Say what the caller may submit, and by which rules."""
         call = current.get()
-        self._authorization.tenant(call, request.parent)
-        raise NotImplementedYet
+        tenant = self._authorization.tenant(call, request.parent)
+        return permissions_message(self._authorization.permissions(call.caller, tenant))

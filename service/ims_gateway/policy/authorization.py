@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from ims_gateway.algorithms.translation import ceilings
 from ims_gateway.errors import NotAuthenticated, PolicyDenied
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Ask, Decision, Dimension
-from ims_gateway.policy.enforcer import ABSENT
-from ims_gateway.policy.objects import touched
+from ims_gateway.policy.matching import ABSENT
+from ims_gateway.policy.permissions import Permission, permissions
 from ims_gateway.policy.policies import Policies
+from ims_gateway.policy.questions import to_follow, to_submit
+from ims_gateway.policy.trial import Trial
 from ims_gateway.telemetry.call import Call
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.tenant import Tenant
@@ -20,12 +22,18 @@ from imsgateway.v1 import job_pb2
 class Authorization:
     """Decides for the tenants of the directory in force, which `directory` returns.
 
-    It keeps no record of what it decided.
+    `count_difference` is told when a policy on trial answers otherwise. It keeps no record of what
+    it decided.
     """
 
-    def __init__(self, directory: Callable[[], Directory]) -> None:
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        count_difference: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._directory = directory
         self._policies = Policies()
+        self._trial = Trial(self._policies, count_difference)
 
     def tenant(self, call: Call, parent: str) -> Tenant:
         """Return the tenant for which the caller acts: its own, or one with a grant that names it.
@@ -95,26 +103,28 @@ class Authorization:
 
     def submit(self, principal: Principal, tenant: Tenant, job: job_pb2.Job) -> Decision:
         """Decide about a job and every object it reads or writes."""
-        limits = ceilings(job)
-        ask = Ask(
-            subject=principal.acting_in(tenant.name),
-            action="submit",
-            algorithm=job.WhichOneof("algorithm") or ABSENT,
-            objects=tuple((found.access, found.object) for found in touched(job)),
-            priority=limits.priority,
-            model=limits.model,
-            pipeline=limits.pipeline,
-            template=limits.template,
-        )
-        return self._policies.of(tenant).decide(ask)
+        return self._decide(tenant, to_submit(principal.acting_in(tenant.name), job))
+
+    def explain(self, principal: Principal, tenant: Tenant, job: job_pb2.Job) -> Decision:
+        """Decide as `submit` does about a job that is not sent, and say what comes closest."""
+        ask = to_submit(principal.acting_in(tenant.name), job)
+        return self._policies.of(tenant).explain(ask)
 
     def follow(
         self, principal: Principal, tenant: Tenant, action: str, algorithm: str = ABSENT
     ) -> Decision:
         """Decide about get, list, watch or cancel, which touch no object of the caller's."""
         subject = principal.acting_in(tenant.name)
-        ask = Ask(subject, action, algorithm, objects=(("none", tenant.resource),))
-        return self._policies.of(tenant).decide(ask)
+        return self._decide(tenant, to_follow(subject, tenant.resource, action, algorithm))
+
+    def permissions(self, principal: Principal, tenant: Tenant) -> tuple[Permission, ...]:
+        """Return what the caller may submit: a permission for each algorithm."""
+        return permissions(self._policies.of(tenant).grants_of(principal.acting_in(tenant.name)))
+
+    def _decide(self, tenant: Tenant, ask: Ask) -> Decision:
+        decision = self._policies.of(tenant).decide(ask)
+        shadow = self._trial.differing(tenant, ask, decision)
+        return decision if shadow is None else replace(decision, shadow=shadow)
 
 
 def denial(principal: Principal, decision: Decision) -> PolicyDenied:

@@ -39,24 +39,44 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class NearGrant:
+    """A grant that would allow the call, were it not for the dimensions in which it does not fit.
+
+    DENY among them says that a deny stands in its way too.
+    """
+
+    rule: str
+    failed: tuple[Dimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectDecision:
-    """The answer for one object, the rule that decided, and what did not fit."""
+    """The answer for one object, the rule that decided, and what did not fit.
+
+    `nearest` is filled in only where somebody wants it explained.
+    """
 
     access: str
     object: str
     allowed: bool
     rule: str
     failed: Dimension | None
+    nearest: tuple[NearGrant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The policy's answer to one call."""
+    """The policy's answer to one call.
 
+    `shadow` is what the policy on trial answers, where it differs.
+    """
+
+    ask: Ask
     allowed: bool
     failed: Dimension | None
     objects: tuple[ObjectDecision, ...]
     policy_version: str
+    shadow: Decision | None = None
 
     @property
     def rule(self) -> str:

@@ -9,15 +9,16 @@ where there is no policy.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import casbin
 
 from ims_gateway.policy.decision import Ask, Decision, Dimension, ObjectDecision
 from ims_gateway.policy.grant import Grant
+from ims_gateway.policy.matching import ABSENT, NO_CEILING, fits, touches, within
+from ims_gateway.policy.nearest import failed_dimension, joined, nearest
 
 MODEL: Final = """
 [request_definition]
@@ -37,10 +38,6 @@ m = g(r.sub, p.sub) && fits(r.act, p.act) && fits(r.alg, p.alg) \
     && touches(r.access, r.obj, p.read, p.write) && within(r.priority, p.priority) \
     && fits(r.model, p.model) && fits(r.pipeline, p.pipeline) && fits(r.template, p.template)
 """
-SEPARATOR: Final = "\n"
-NO_CEILING: Final = "*"
-# Casbin allows a call of empty strings under an empty policy, so nothing empty ever reaches it.
-ABSENT: Final = "-"
 OBJECT: Final = 4  # where the object stands in a question
 REMEMBERED: Final = 4096
 
@@ -52,20 +49,20 @@ class PolicyError(ValueError):
 class TenantPolicy:
     """The grants of one tenant, its roles, and the platform's grants, ready to be asked.
 
-    `roles` maps each subject ("principal/render-farm") to its roles ("role/editor").
+    `roles` maps each subject ("principal/render-farm", "role/lead") to its roles ("role/editor").
 
     Raises PolicyError for an empty policy, an empty field, or a row that casbin cannot evaluate.
     """
 
     def __init__(
-        self, version: str, grants: Sequence[Grant], roles: dict[str, tuple[str, ...]]
+        self, version: str, grants: Sequence[Grant], roles: Mapping[str, tuple[str, ...]]
     ) -> None:
         if not grants:
             raise PolicyError("a policy without grants")
         self.version = version
         self._grants = tuple(grants)
-        self._roles = roles
-        self._enforcer = _enforcer(self._grants, roles)
+        self._roles = all_roles(roles)
+        self._enforcer = _enforcer(self._grants, self._roles)
         self._patterns = tuple(
             {_joined(patterns) for grant in grants for patterns in (grant.read, grant.write)}
         )
@@ -81,9 +78,31 @@ class TenantPolicy:
             raise PolicyError("a question about no object")
         answers = tuple(self._answer(ask, access, obj) for access, obj in ask.objects)
         failed = next((answer.failed for answer in answers if not answer.allowed), None)
-        return Decision(
-            allowed=failed is None, failed=failed, objects=answers, policy_version=self.version
+        return Decision(ask, failed is None, failed, answers, self.version)
+
+    def explain(self, ask: Ask) -> Decision:
+        """Answer as `decide` does, and name the grants that come closest for what is refused."""
+        decision = self.decide(ask)
+        subjects = self.subjects(ask.subject)
+        answers = (
+            answer
+            if answer.allowed
+            else replace(
+                answer,
+                nearest=nearest(ask, answer.access, answer.object, self._grants, subjects),
+            )
+            for answer in decision.objects
         )
+        return replace(decision, objects=tuple(answers))
+
+    def grants_of(self, subject: str) -> tuple[Grant, ...]:
+        """Return the grants, of either effect, that name the subject or one of its roles."""
+        subjects = self.subjects(subject)
+        return tuple(grant for grant in self._grants if grant.subject in subjects)
+
+    def subjects(self, subject: str) -> frozenset[str]:
+        """Return by what names grants know the subject: its own, and its roles."""
+        return frozenset((subject, *self._roles.get(subject, ())))
 
     def _answer(self, ask: Ask, access: str, obj: str) -> ObjectDecision:
         question = _question(ask, access, obj)
@@ -100,30 +119,11 @@ class TenantPolicy:
 
     def _enforce(self, ask: Ask, question: tuple[str, ...]) -> tuple[bool, str, Dimension | None]:
         allowed, row = self._enforcer.enforce_ex(*question)
-        failed = (
-            None if allowed else self._failed_dimension(ask, *question[OBJECT - 1 : OBJECT + 1])
-        )
+        failed = None
+        if not allowed:
+            access, obj = question[OBJECT - 1 : OBJECT + 1]
+            failed = failed_dimension(ask, access, obj, self._grants, self.subjects(ask.subject))
         return bool(allowed), row[0] if row else "", failed
-
-    def _failed_dimension(self, ask: Ask, access: str, obj: str) -> Dimension:
-        """Return the dimension in which the grant that comes closest does not fit."""
-        subjects = {ask.subject, *self._roles.get(ask.subject, ())}
-        allows = [grant for grant in self._grants if grant.effect == "allow"]
-        tests: tuple[tuple[Dimension, Callable[[Grant], bool]], ...] = (
-            (Dimension.SUBJECT, lambda grant: grant.subject in subjects),
-            (Dimension.ACTION, lambda grant: fits(ask.action, _joined(grant.actions))),
-            (Dimension.ALGORITHM, lambda grant: fits(ask.algorithm, _joined(grant.algorithms))),
-            (
-                Dimension.WRITE if access == "write" else Dimension.READ,
-                lambda grant: touches(access, obj, _joined(grant.read), _joined(grant.write)),
-            ),
-            (Dimension.CEILING, lambda grant: _within_ceilings(ask, grant)),
-        )
-        for dimension, test in tests:
-            allows = [grant for grant in allows if test(grant)]
-            if not allows:
-                return dimension
-        return Dimension.DENY
 
     def _try_every_row(self) -> None:
         """Evaluate each row once: a row that is too short breaks every later call of the tenant.
@@ -149,45 +149,26 @@ class TenantPolicy:
                 raise PolicyError(f"{grant.rule}: {error}") from error
 
 
-def fits(value: str, patterns: str) -> bool:
-    """Say whether the value matches one of the patterns, of which only `*` is special."""
-    return patterns == NO_CEILING or _expression(patterns).fullmatch(value) is not None
+def all_roles(roles: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the roles of each subject, with all that they include, however many steps away.
 
-
-def touches(access: str, obj: str, read: str, write: str) -> bool:
-    """Say whether the patterns for reading or for writing cover the object."""
-    if access == "none":
-        return True
-    return fits(obj, write if access == "write" else read)
-
-
-def within(priority: str, ceiling: str) -> bool:
-    """Say whether the priority lies in the range `low-high`; no priority asked for always does."""
-    if priority == ABSENT or ceiling == NO_CEILING:
-        return True
-    low, high = ceiling.split("-")
-    return int(low) <= int(priority) <= int(high)
-
-
-@lru_cache(maxsize=65536)
-def _expression(patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(map(_glob, patterns.split(SEPARATOR))), re.DOTALL)
-
-
-def _glob(pattern: str) -> str:
-    """Return the glob as a regular expression.
-
-    The groups are atomic. Where `.*` may be tried again, three stars and a key of 600 characters
-    that a caller chose take five seconds.
+    Casbin follows ten steps and no more; a deny of a role further away would not hold.
     """
-    head, *parts = map(re.escape, pattern.split("*"))
-    if not parts:
-        return head
-    *middle, tail = parts
-    return head + "".join(f"(?>.*?{part})" for part in middle) + f".*{tail}"
+    return {subject: _included(subject, roles) for subject in roles}
 
 
-def _enforcer(grants: tuple[Grant, ...], roles: dict[str, tuple[str, ...]]) -> casbin.Enforcer:
+def _included(subject: str, roles: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    more = [*roles[subject]]
+    while more:
+        role = more.pop()
+        if role not in found:
+            found[role] = None
+            more += roles.get(role, ())
+    return tuple(found)
+
+
+def _enforcer(grants: tuple[Grant, ...], roles: Mapping[str, tuple[str, ...]]) -> casbin.Enforcer:
     model = casbin.Model()
     model.load_model_from_text(MODEL)
     enforcer = casbin.Enforcer(model)
@@ -222,10 +203,10 @@ def _row(grant: Grant) -> list[str]:
 
 
 def _joined(patterns: tuple[str, ...]) -> str:
-    """Join patterns into one casbin field; nothing covered is a pattern that nothing matches."""
+    """Join patterns into one casbin field."""
     if any(not pattern for pattern in patterns):
         raise PolicyError("an empty pattern")
-    return SEPARATOR.join(patterns) or ABSENT
+    return joined(patterns)
 
 
 def _question(ask: Ask, access: str, obj: str) -> tuple[str, ...]:
@@ -243,13 +224,3 @@ def _question(ask: Ask, access: str, obj: str) -> tuple[str, ...]:
     if not all(question):
         raise PolicyError("an empty field in a question")
     return question
-
-
-def _within_ceilings(ask: Ask, grant: Grant) -> bool:
-    row = _row(grant)
-    return (
-        within(ABSENT if ask.priority is None else str(ask.priority), row[6])
-        and fits(ask.model or ABSENT, row[7])
-        and fits(ask.pipeline or ABSENT, row[8])
-        and fits(ask.template or ABSENT, row[9])
-    )

@@ -48,6 +48,6 @@ class Policies:
 def build(tenant: Tenant, grants: Sequence[Grant]) -> TenantPolicy:
     """Build the enforcer of one tenant. Raises StoreUnavailable: the call stays unanswered."""
     try:
-        return TenantPolicy(tenant.version, grants, dict(tenant.roles))
+        return TenantPolicy(tenant.version, grants, tenant.roles)
     except PolicyError as error:
         raise StoreUnavailable(f"the tenant's policy cannot be evaluated: {error}") from error

@@ -202,15 +202,32 @@ def _limit(limit: LimitState | LimitBreach, remaining: int) -> dict[str, Any]:
 
 
 def _policy(decision: Decision) -> dict[str, Any]:
+    """Return question and answer: what `imsgw policy diff` needs to ask again."""
+    ask = decision.ask
+    shadow = {} if decision.shadow is None else {"shadow": _verdict(decision.shadow)}
     return {
-        "allowed": decision.allowed,
-        "dimension": decision.failed.name if decision.failed else "",
-        "rule": decision.rule,
+        **_verdict(decision),
         "version": decision.policy_version,
+        "subject": ask.subject,
+        "action": ask.action,
+        "algorithm": ask.algorithm,
+        "priority": ask.priority,
+        "model": ask.model,
+        "pipeline": ask.pipeline,
+        "template": ask.template,
         "objects": [
             {"access": answer.access, "object": answer.object, "allowed": answer.allowed}
             for answer in decision.objects
         ],
+        **shadow,
+    }
+
+
+def _verdict(decision: Decision) -> dict[str, Any]:
+    return {
+        "allowed": decision.allowed,
+        "dimension": decision.failed.name if decision.failed else "",
+        "rule": decision.rule,
     }
 
 

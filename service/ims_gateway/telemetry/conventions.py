@@ -21,6 +21,8 @@ DECISION_ID: Final = "imsgateway.decision_id"
 JOB: Final = "imsgateway.job"
 REASON: Final = "imsgateway.reason"
 RULE: Final = "imsgateway.rule"
+SHADOW_DIFFERENCES: Final = "imsgateway.policy.shadow_differences"
+SHADOW_OUTCOME: Final = "imsgateway.policy.shadow_outcome"
 POLICY_VERSION: Final = "imsgateway.policy_version"
 JOB_STATE: Final = "imsgateway.job_state"
 # Of a wait: how many calls went before at its begin, and how long it was thought to last.

@@ -89,3 +89,13 @@ def observe_lost_decisions(provider: MeterProvider, lost: Mapping[str, Callable[
         "{record}",
         "Records of decisions that could not be written.",
     )
+
+
+def shadow_differences(provider: MeterProvider) -> Callable[[str], None]:
+    """Return what counts how policies on trial differ: allows, denies, or failed."""
+    counter = provider.get_meter("ims_gateway").create_counter(
+        conventions.SHADOW_DIFFERENCES,
+        "{decision}",
+        "Decisions in which a policy on trial differs from the one in force.",
+    )
+    return lambda outcome: counter.add(1, {conventions.SHADOW_OUTCOME: outcome})

@@ -22,7 +22,11 @@ from ims_gateway_client.cli.app import app, hoist
 from ims_gateway_client.cli.contract import ALGORITHMS, settable_fields, words_of
 from ims_gateway_client.cli.exits import MEANINGS
 from ims_gateway_client.cli.flags import algorithm_flags, job_flags
-from imsgateway.v1.access_service_pb2 import ExplainAccessResponse, WhoAmIResponse
+from imsgateway.v1.access_service_pb2 import (
+    ExplainAccessResponse,
+    ListAlgorithmsResponse,
+    WhoAmIResponse,
+)
 from imsgateway.v1.decision_pb2 import Decision, QuotaEffect, UpstreamRequest
 from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import (
@@ -340,6 +344,62 @@ def test_explain_answers_with_its_exit_code(imsctl, gateway):
     assert (allowed.exit_code, denied.exit_code) == (0, 5)
     assert "d-1" in allowed.stdout
     assert json.loads(denied.stdout) == {"failedDimension": "DIMENSION_DENY"}
+
+
+def test_explain_shows_for_each_object_what_comes_closest(imsctl, gateway):
+    """With the dimensions that do not fit, in words."""
+    near = Decision.NearGrant(
+        rule="acme.yaml#grants[0]", failed_dimensions=["DIMENSION_READ", "DIMENSION_CEILING"]
+    )
+    refused = Decision.ObjectDecision(
+        access="OBJECT_ACCESS_READ",
+        object="oss://i/a",
+        failed_dimension="DIMENSION_READ",
+        nearest_grants=[near],
+    )
+    decision = Decision(failed_dimension="DIMENSION_READ", objects=[refused])
+    gateway.answers["ExplainAccess"] = [ExplainAccessResponse(decision=decision)]
+    shown = imsctl("explain", "cover", "--input", "oss://i/a").stdout
+    assert "nearest acme.yaml#grants[0], does not fit: read, ceiling" in shown
+
+
+def test_algorithms_shows_rules_and_prices(imsctl, gateway):
+    """One row an algorithm, and each rule once."""
+    reply = ListAlgorithmsResponse(
+        algorithms=[
+            {
+                "algorithm": "video_h2v",
+                "allowed": True,
+                "rules": ["acme.yaml#grants[0]"],
+                "prices": [
+                    {"currency": "CNY", "flat_micros": 100_000, "micros_per_minute": 20_000},
+                    {"model": "m-1", "currency": "CNY"},
+                ],
+            },
+            {"algorithm": "cover"},
+        ],
+        rules=[
+            {
+                "rule": "acme.yaml#grants[0]",
+                "effect": "EFFECT_ALLOW",
+                "subject": "role/editor",
+                "read": ["oss://a/*"],
+                "min_priority": 3,
+                "max_priority": 6,
+                "models": ["*"],
+                "templates": ["-"],
+            }
+        ],
+    )
+    gateway.answers["ListAlgorithms"] = [reply]
+    lines = [line.split() for line in imsctl("algorithms", "--parent", "acme").stdout.splitlines()]
+    assert lines[1][:3] == ["video-h2v", "yes", "acme.yaml#grants[0]"]
+    assert " ".join(lines[1][3:]) == "0.1 CNY + 0.02 CNY a minute; m-1: free"
+    assert lines[2] == ["cover", "no", "none", "none"]
+    assert lines[5][:5] == ["acme.yaml#grants[0]", "allow", "role/editor", "oss://a/*", "nothing"]
+    assert gateway.requests("ListAlgorithms")[0].parent == "tenants/acme"
+    as_json = imsctl("algorithms", "-o", "json").stdout
+    assert json_format.Parse(as_json, ListAlgorithmsResponse()) == reply
 
 
 def test_a_bare_id_is_a_job_of_the_callers_tenant(imsctl, gateway, at):

@@ -1,5 +1,6 @@
 """What is remembered of a call: its steps, its spans and its record, and nothing secret."""
 
+import dataclasses
 import json
 import time
 
@@ -21,14 +22,16 @@ from ims_gateway.errors import (
     Violation,
 )
 from ims_gateway.identity.principal import Principal
-from ims_gateway.policy.decision import Decision, Dimension, ObjectDecision
+from ims_gateway.policy.decision import Ask, Decision, Dimension, ObjectDecision
 from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry.call import SERVER_FAULTS, Call, outcome_of
 
 SECRET = "hunter2"
 FARM = Principal("principal/farm", "acme", ("editor",), credential="key/k1")
 REFUSED = ObjectDecision("write", "oss://b/2", allowed=False, rule="r2", failed=Dimension.DENY)
+ASK = Ask("principal/farm", "submit", "cover", (), priority=3, pipeline="p-1")
 DECISION = Decision(
+    ask=ASK,
     allowed=False,
     failed=Dimension.DENY,
     objects=(ObjectDecision("read", "oss://b/1", allowed=True, rule="r1", failed=None), REFUSED),
@@ -180,12 +183,29 @@ def test_a_record_is_one_line_of_json(traced):
             "dimension": "DENY",
             "rule": "r2",
             "version": "v1",
+            "subject": "principal/farm",
+            "action": "submit",
+            "algorithm": "cover",
+            "priority": 3,
+            "model": "",
+            "pipeline": "p-1",
+            "template": "",
             "objects": [
                 {"access": "read", "object": "oss://b/1", "allowed": True},
                 {"access": "write", "object": "oss://b/2", "allowed": False},
             ],
         },
     }
+
+
+def test_a_record_says_what_a_policy_on_trial_would_have_decided(traced):
+    """Only where it differs."""
+    allowed = ObjectDecision("write", "oss://b/2", allowed=True, rule="r3", failed=None)
+    shadow = dataclasses.replace(DECISION, allowed=True, failed=None, objects=(allowed,))
+    call = traced.call(decision=dataclasses.replace(DECISION, shadow=shadow))
+    call.end(code_pb2.PERMISSION_DENIED, "POLICY_DENIED")
+
+    assert call.record()["policy"]["shadow"] == {"allowed": True, "dimension": "", "rule": "r3"}
 
 
 def test_a_record_of_nobody_s_call_says_so(traced):

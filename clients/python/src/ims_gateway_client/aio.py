@@ -25,6 +25,8 @@ from ims_gateway_client.submits import submit_request, validate_request
 from ims_gateway_client.watching import Watch, is_settled
 from imsgateway.v1.access_service_pb2 import (
     ExplainAccessRequest,
+    ListAlgorithmsRequest,
+    ListAlgorithmsResponse,
     WhoAmIRequest,
     WhoAmIResponse,
 )
@@ -179,6 +181,10 @@ class AsyncClient:
         """Return the policy's answer to a job that is not sent."""
         request = ExplainAccessRequest(parent=parent, job=job)
         return (await self._call(self.access.ExplainAccess, request)).decision
+
+    async def list_algorithms(self, *, parent: str = "") -> ListAlgorithmsResponse:
+        """Return all algorithms, with what the caller may do with each and by which rules."""
+        return await self._call(self.access.ListAlgorithms, ListAlgorithmsRequest(parent=parent))
 
     async def who_am_i(self) -> WhoAmIResponse:
         """Return who the gateway takes the caller for."""

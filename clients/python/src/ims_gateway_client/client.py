@@ -23,6 +23,8 @@ from ims_gateway_client.submits import submit_request, validate_request
 from ims_gateway_client.watching import Watch, is_settled
 from imsgateway.v1.access_service_pb2 import (
     ExplainAccessRequest,
+    ListAlgorithmsRequest,
+    ListAlgorithmsResponse,
     WhoAmIRequest,
     WhoAmIResponse,
 )
@@ -198,6 +200,10 @@ class Client:
         """Return the policy's answer to a job that is not sent."""
         request = ExplainAccessRequest(parent=parent, job=job)
         return self._call(self.access.ExplainAccess, request).decision
+
+    def list_algorithms(self, *, parent: str = "") -> ListAlgorithmsResponse:
+        """Return all algorithms, with what the caller may do with each and by which rules."""
+        return self._call(self.access.ListAlgorithms, ListAlgorithmsRequest(parent=parent))
 
     def who_am_i(self) -> WhoAmIResponse:
         """Return who the gateway takes the caller for."""

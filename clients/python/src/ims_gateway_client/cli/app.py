@@ -144,7 +144,14 @@ def build() -> typer.Typer:
     app.callback()(configure)
     add_job_command(app, commands.submit)
     app.command("list", epilog=EPILOG)(commands.list_jobs)
-    for command in (commands.get, commands.watch, commands.cancel, commands.quota, commands.whoami):
+    for command in (
+        commands.get,
+        commands.watch,
+        commands.cancel,
+        commands.quota,
+        commands.whoami,
+        commands.algorithms,
+    ):
         app.command(epilog=EPILOG)(command)
     add_job_command(app, commands.explain)
     return app

@@ -12,7 +12,7 @@ import typer
 from google.protobuf.message import Message
 from rich.table import Table
 
-from ims_gateway_client.cli import bars, exits, tables
+from ims_gateway_client.cli import bars, exits, permissions, tables
 from ims_gateway_client.cli.console import console, print_document, print_line
 from ims_gateway_client.cli.exits import ExitCode
 from ims_gateway_client.cli.following import follow, leaving_to_itself
@@ -155,6 +155,19 @@ def quota(
         else:
             now = client.usage(parent=_tenant(parent))
             _show_usage(session, now, bars.usage_table(now))
+
+
+def algorithms(ctx: typer.Context, parent: Parent = "") -> None:
+    """Show which algorithms you may use, and the rules and prices that apply."""
+    session: Session = ctx.obj
+    with session.connect() as client:
+        found = client.list_algorithms(parent=_tenant(parent))
+    if session.as_json:
+        print_document(found)
+    else:
+        out = console()
+        out.print(permissions.algorithm_table(found), "")
+        out.print(permissions.rule_table(found))
 
 
 def _wait(session: Session, client: Client, name: str) -> Job:

@@ -86,6 +86,9 @@ def decision_table(decision: Decision) -> Table:
         table.add_row("", _verdict(one.allowed, one.failed_dimension))
         if one.rule:
             table.add_row("", f"by rule {plain(one.rule)}")
+        for near in one.nearest_grants:
+            failed = ", ".join(map(_dimension, near.failed_dimensions))
+            table.add_row("", f"nearest {plain(near.rule)}, does not fit: {failed}")
     table.add_row("decision", decision.decision_id)
     table.add_row("policy version", decision.policy_version)
     return table
@@ -188,9 +191,12 @@ def _outcome(job: Job) -> Iterator[tuple[str, str]]:
 def _verdict(allowed: bool, failed: int) -> Text:  # noqa: FBT001 - the protobuf's own field
     if allowed:
         return Text("allowed", style="green")
+    return Text(f"denied ({_dimension(failed)})", style="red")
+
+
+def _dimension(failed: int) -> str:
     known = Decision.Dimension.DESCRIPTOR.values_by_number.get(failed)
-    dimension = known.name.removeprefix("DIMENSION_").lower() if known else str(failed)
-    return Text(f"denied ({dimension})", style="red")
+    return known.name.removeprefix("DIMENSION_").lower() if known else str(failed)
 
 
 def _algorithm(job: Job) -> str:
