@@ -35,6 +35,7 @@ from ims_gateway.jobs.tracker import Tracker
 from ims_gateway.jobs.watching import Watches
 from ims_gateway.oversight import Oversight
 from ims_gateway.policy.authorization import Authorization
+from ims_gateway.policy.suites import Examiner
 from ims_gateway.resolution import Resolution
 from ims_gateway.settings import Settings
 from ims_gateway.submission import Submission
@@ -119,7 +120,7 @@ async def gateway(
         reloads.add(1, {conventions.OUTCOME: "faulty" if live.faults else "taken"})
 
     health = Health()
-    live = Live(settings.config_dir, told)
+    live = Live(settings.config_dir, told, checks_of=Examiner().read)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from ims_gateway.tenancy.checks import ChecksOf, no_checks
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.loading import Loaded, load, refresh
 from ims_gateway.tenancy.looking import TENANTS
@@ -32,13 +33,20 @@ class Live:
     """The directory of the configuration folder, as it is now.
 
     `told` is called with every directory that replaces another one and with every change of the
-    faults. Raises ConfigurationError as `loading.load` does.
+    faults. `checks_of` reads what tenants have to pass before they are taken.
+    Raises ConfigurationError as `loading.load` does.
     """
 
-    def __init__(self, folder: Path, told: Callable[[Live], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        told: Callable[[Live], None] | None = None,
+        checks_of: ChecksOf = no_checks,
+    ) -> None:
         self._folder = folder
+        self._checks_of = checks_of
         self._told = told
-        self._loaded = load(folder)
+        self._loaded = load(folder, checks_of)
         self._one_at_a_time = asyncio.Lock()
         _report_faults(self._loaded, {})
 
@@ -78,7 +86,8 @@ class Live:
         """Take the files that have changed."""
         async with self._one_at_a_time:
             before = self._loaded
-            after = await asyncio.to_thread(refresh, self._folder, before, time.time_ns())
+            now = time.time_ns()
+            after = await asyncio.to_thread(refresh, self._folder, before, now, self._checks_of)
             self._loaded = after
         if after is not before and (after.directory, after.faults) != (
             before.directory,

@@ -1,27 +1,31 @@
 """Brings the configuration folder into memory, whole at a start and then change by change.
 
 Decides which of the files that changed are taken. A bad file never replaces a good one: its tenant,
-or for a file of the platform all of it, stays as it was. What it never does: wait, or report.
+or for a file of the platform all of it, stays as it was. A file is bad, too, with which a check of
+a tenant fails (`checks.py`). What it never does: wait, or report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from ims_gateway.quota.prices import NO_PRICES
 from ims_gateway.tenancy import platform as platforms
+from ims_gateway.tenancy.checks import NO_CHECKS, Checks, ChecksOf, no_checks
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.filed import Filed, filed
 from ims_gateway.tenancy.index import PLATFORM, Entries, Index, entries_of
-from ims_gateway.tenancy.looking import TENANTS, Stamps, look, tenants
+from ims_gateway.tenancy.looking import CHECKS, TENANTS, Stamps, look, tenants
 from ims_gateway.tenancy.platform import Platform
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, text_of
 
 NO_TENANT: Final = Fault("tenants", 0, "no tenant")
 UNREAD: Final = -1
+GRANTS: Final = "grants.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +33,17 @@ class Loaded:
     """A directory and the files that it was made of.
 
     `faults` are those of files that were not taken, by file. `unsettled` files have changed too
-    lately to be looked at.
+    lately to be looked at. `checks` are those that tenants have to pass.
     """
 
     directory: Directory
     stamps: Stamps
     faults: Mapping[str, tuple[Fault, ...]]
     unsettled: frozenset[str] = frozenset()
+    checks: Checks = NO_CHECKS
 
 
-def load(folder: Path) -> Loaded:
+def load(folder: Path, checks_of: ChecksOf = no_checks) -> Loaded:
     """Read the folder for the first time; a bad tenant's file leaves out its tenant only.
 
     Raises ConfigurationError with all faults, for a bad file of the platform and where no tenant
@@ -46,16 +51,21 @@ def load(folder: Path) -> Loaded:
     """
     seen = look(folder, 0)
     platform, faults = platforms.read_all(folder)
-    read = _Reading(folder, platform, Directory(platform, {}, _index_of(platform)))
+    # Without the platform no tenant can be opened, to be checked.
+    checks = NO_CHECKS if faults else checks_of(folder)
+    read = _Reading(folder, platform, Directory(platform, {}, _index_of(platform)), checks)
     for path in tenants(seen.stamps):
         read.take([path])
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
         raise ConfigurationError(faults or [NO_TENANT])
-    return Loaded(read.directory(), seen.stamps, read.faults)
+    found = {**checks.faults, **read.faults}
+    return Loaded(read.directory(), seen.stamps, found, checks=checks)
 
 
-def refresh(folder: Path, before: Loaded, now_nanoseconds: int) -> Loaded:
+def refresh(
+    folder: Path, before: Loaded, now_nanoseconds: int, checks_of: ChecksOf = no_checks
+) -> Loaded:
     """Read what has changed in the folder; returns `before` itself where nothing has.
 
     The time, in nanoseconds since the epoch, tells which files are still being written.
@@ -67,29 +77,63 @@ def refresh(folder: Path, before: Loaded, now_nanoseconds: int) -> Loaded:
     if not changed:
         return before if unsettled == before.unsettled else replace(before, unsettled=unsettled)
     stamps = {**seen.stamps, **{path: before.stamps.get(path, UNREAD) for path in unsettled}}
+    checks, anew = before.checks, any(path.startswith(CHECKS) for path in changed)
+    if anew:
+        # What was refused before may pass other checks.
+        checks = checks_of(folder)
+        changed |= before.faults.keys() & stamps.keys()
+    if GRANTS in before.faults:
+        # Which a tenant may have failed that is another one by now.
+        changed.add(GRANTS)
     faults = {
         path: found
         for path, found in before.faults.items()
         if path not in changed and found != (NO_TENANT,)
     }
     platform, found = _platform(folder, before.directory, changed)
-    read = _Reading(folder, platform, before.directory)
-    if platform is not before.directory.platform:
-        # What was wrong with a tenant's file may be mended by the platform's.
-        changed |= before.faults.keys() & stamps.keys()
-    read.take(tenants(changed))
+    read = _read(folder, before, changed, platform, checks)
+    if platform.version != before.directory.platform.version:
+        anew = True
+        if unfit := read.unfit(checks.tenants):
+            found[GRANTS] = tuple(_failing(GRANTS, each) for each in chain(*unfit.values()))
+            read = _read(folder, before, changed, _with_grants_of_before(platform, before), checks)
     if not read.filed:
         # An empty folder is a mount that is away sooner than a wish to serve nobody.
         faults = {**faults, **found, TENANTS: (NO_TENANT,)}
-        return Loaded(before.directory, stamps, faults, unsettled)
-    return Loaded(read.directory(), stamps, {**faults, **found, **read.faults}, unsettled)
+        return Loaded(before.directory, stamps, faults, unsettled, checks)
+    asked = checks.tenants.keys() & (checks.tenants.keys() if anew else read.looked_at)
+    unfit = read.unfit(asked)
+    for path in chain(*(checks.tenants[name] for name in asked)):
+        faults.pop(path, None)
+    faults |= {**found, **read.faults, **checks.faults, **unfit}
+    return Loaded(read.directory(), stamps, faults, unsettled, checks)
+
+
+def _read(
+    folder: Path, before: Loaded, changed: set[str], platform: Platform, checks: Checks
+) -> _Reading:
+    """Take the tenants' files that changed, under this platform and with these checks."""
+    read = _Reading(folder, platform, before.directory, checks)
+    if platform is not before.directory.platform:
+        # What was wrong with a tenant's file may be mended by the platform's.
+        changed = changed | before.faults.keys()
+    read.take(tenants(changed))
+    return read
+
+
+def _with_grants_of_before(platform: Platform, before: Loaded) -> Platform:
+    """Return the platform but for its grants: operators are let in or out all the same."""
+    known = before.directory.platform
+    kept = replace(platform, shared=known.shared, version=known.version)
+    return known if kept == known else kept
 
 
 class _Reading:
     """Tenants' files on their way into a directory."""
 
-    def __init__(self, folder: Path, platform: Platform, before: Directory) -> None:
+    def __init__(self, folder: Path, platform: Platform, before: Directory, checks: Checks) -> None:
         self._folder = folder
+        self._checks = checks
         self._platform = platform
         self._before = before
         self._index = before.index.copy()
@@ -98,6 +142,7 @@ class _Reading:
             self._index.add(PLATFORM, entries_of(platform.operators))
         self.filed: dict[str, Filed] = dict(before.filed)
         self.faults: dict[str, tuple[Fault, ...]] = {}
+        self.looked_at: set[str] = set()
 
     def directory(self) -> Directory:
         """Return the directory; tenants that did not change stay open."""
@@ -114,11 +159,14 @@ class _Reading:
         good: list[tuple[str, Filed, Entries]] = []
         for path in paths:
             name = path.removeprefix(TENANTS).removesuffix(".yaml")
+            self.looked_at.add(name)
             file = self._folder / path
             try:
                 text = text_of(file)
                 if not self._is_as_before(name, text):
-                    good.append((path, *filed(file, text, self._platform)))
+                    tenant, entries = filed(file, text, self._platform)
+                    self._check(tenant)
+                    good.append((path, tenant, entries))
             except ConfigurationError as error:
                 if file.exists():
                     self.faults[path] = error.faults
@@ -128,6 +176,22 @@ class _Reading:
             self._forget(tenant.name)
         for path, tenant, entries in good:
             self._put(path, tenant, entries)
+
+    def unfit(self, names: Iterable[str]) -> dict[str, tuple[Fault, ...]]:
+        """Return the checks, by file, that these tenants as they are now do not pass."""
+        faults: dict[str, tuple[Fault, ...]] = {}
+        for name in names:
+            tenant = self.filed.get(name)
+            for fault in self._checks.check(tenant.opened(self._platform)) if tenant else ():
+                faults[fault.file] = (*faults.get(fault.file, ()), fault)
+        return faults
+
+    def _check(self, tenant: Filed) -> None:
+        """Raise ConfigurationError where a tenant does not pass its checks."""
+        if tenant.name not in self._checks.tenants:
+            return
+        if failed := self._checks.check(tenant.opened(self._platform)):
+            raise ConfigurationError(_failing(f"{tenant.name}.yaml", each) for each in failed)
 
     def _is_as_before(self, name: str, text: str) -> bool:
         """Say whether only the file's stamp is new: of a checkout that is swapped, most are."""
@@ -154,6 +218,10 @@ class _Reading:
         tenant = self.filed.pop(name, None)
         if tenant is not None:
             self._index.remove(name, tenant.entries)
+
+
+def _failing(file: str, fault: Fault) -> Fault:
+    return Fault(file, 0, f"fails {fault}")
 
 
 def _held(file: str, owners: list[str]) -> Iterator[Fault]:

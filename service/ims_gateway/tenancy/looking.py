@@ -15,6 +15,7 @@ from typing import Final
 from ims_gateway.tenancy.platform import NAMES
 
 TENANTS: Final = "tenants/"
+CHECKS: Final = "policy_tests/"
 # A file that was written to a moment ago may be half of itself, and half a file may be well formed
 # and lack the denies at its end.
 SETTLING_NANOSECONDS: Final = 200_000_000
@@ -40,7 +41,11 @@ def look(folder: Path, now_nanoseconds: int) -> Seen:
     """Return what the file system says of the folder at the moment."""
     stamps: dict[str, int] = {}
     settling = set()
-    for path, found in (*_platform(folder), *_tenants(folder)):
+    for path, found in (
+        *_platform(folder),
+        *_below(folder, TENANTS),
+        *_below(folder, CHECKS),
+    ):
         stamps[path] = hash((found.st_size, found.st_ino, found.st_mtime_ns))
         if 0 <= now_nanoseconds - found.st_mtime_ns < SETTLING_NANOSECONDS:
             settling.add(path)
@@ -58,9 +63,9 @@ def _platform(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield name, (folder / name).stat()
 
 
-def _tenants(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    with suppress(OSError), os.scandir(folder / TENANTS) as entries:
+def _below(folder: Path, part: str) -> Iterator[tuple[str, os.stat_result]]:
+    with suppress(OSError), os.scandir(folder / part) as entries:
         for entry in entries:
             if entry.name.endswith(".yaml") and not entry.name.startswith("."):
                 with suppress(OSError):
-                    yield f"{TENANTS}{entry.name}", entry.stat()
+                    yield f"{part}{entry.name}", entry.stat()
