@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from ims_gateway.policy.replay import replay
+from ims_gateway.tenancy.loading import load
 from imsgateway.v1 import access_service_pb2 as access_pb
 from imsgateway.v1 import decision_pb2, job_service_pb2
 from tests.integration.world import cover, refused
@@ -248,3 +252,22 @@ async def test_a_record_holds_all_that_the_policy_was_asked(world, name):
     assert (policy["model"], policy["pipeline"], policy["template"]) == ("", "", "t-1")
     assert [found["access"] for found in policy["objects"]] == ["read", "write"]
     assert secret not in str(world.records)
+
+
+async def test_what_is_on_record_can_be_asked_anew_of_a_changed_policy(world, tmp_path):
+    """`imsgw policy diff` needs nothing but the log and the files."""
+    await world.acme.submit(cover())
+    await refused(
+        world.acme.jobs.SubmitJob(job_service_pb2.SubmitJobRequest(job=cover("oss://other/a")))
+    )
+    await refused(world.acme.jobs.SubmitJob(job_service_pb2.SubmitJobRequest()))
+    lines = [json.dumps(record) for record in world.records]
+    before = load(tmp_path).directory
+    file = tmp_path / "tenants" / "acme.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["grants"][0]["read"] = ["oss://other/*"]
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    found = replay(lines, before, load(tmp_path).directory)
+
+    assert (found.asked, found.without_question, found.unreadable) == (2, 1, 0)
+    assert sorted(group.after.allowed for group in found.changes) == [False, True]

@@ -100,6 +100,16 @@ def _encoded(parameters: tuple[Parameter, ...], fields: Mapping[str, Any]) -> di
     return members
 
 
+def models_of(algorithm: Algorithm) -> tuple[str, ...]:
+    """Return the service's names of the models that a job of the algorithm can name."""
+    if algorithm.model is None:
+        return ()
+    fields: Any = job_pb2.Job.DESCRIPTOR.fields_by_name
+    model = fields[algorithm.field].message_type.fields_by_name[algorithm.model.field]
+    numbers = (value.number for value in model.enum_type.values)
+    return tuple(str(algorithm.model.encode(number)) for number in numbers if number)
+
+
 def _model(algorithm: Algorithm, fields: Mapping[str, Any]) -> str:
     if algorithm.model is None or algorithm.model.field not in fields:
         return ""

@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from ims_gateway.cli.decisions import app as decisions
 from ims_gateway.cli.jobs import app as jobs
+from ims_gateway.cli.policy import app as policy
 from ims_gateway.cli.quota import app as quota
 from ims_gateway.cli.quota import reconcile
 from ims_gateway.cli.tenants import app as tenants
@@ -33,6 +34,7 @@ app = typer.Typer(
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
+app.add_typer(policy, name="policy")
 app.add_typer(quota, name="quota")
 app.command()(reconcile)
 app.add_typer(tenants, name="tenants")

@@ -9,13 +9,12 @@ changed, sent or charged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Final
 
 from google.protobuf import json_format
-from pydantic import Field, StringConstraints, model_validator
 
 from ims_gateway.algorithms.translation import with_default_output
 from ims_gateway.errors import InvalidRequest
@@ -24,8 +23,8 @@ from ims_gateway.policy import questions
 from ims_gateway.policy.decision import Ask, Decision
 from ims_gateway.policy.enforcer import PolicyError, TenantPolicy
 from ims_gateway.policy.matching import ABSENT
+from ims_gateway.policy.suite_file import CaseFile, ExpectFile, SuiteFile
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, fault_at, parse, text_of
-from ims_gateway.tenancy.shape import NAME, File, Name
 from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.validation import Validation
 from imsgateway.v1 import access_service_pb2, job_pb2
@@ -33,53 +32,6 @@ from imsgateway.v1 import access_service_pb2, job_pb2
 FOLDER: Final = "policy_tests"
 # A suite that fails as a whole says so with its first cases.
 SHOWN: Final = 10
-Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-
-
-class ExpectFile(File):
-    """The answer: allowed or not, and if given, the dimension that fails and the deciding rule."""
-
-    allowed: bool
-    dimension: (
-        Literal["SUBJECT", "ACTION", "ALGORITHM", "READ", "WRITE", "CEILING", "DENY"] | None
-    ) = None
-    rule: Words | None = None
-
-    @model_validator(mode="after")
-    def _fails_only_where_denied(self) -> ExpectFile:
-        if self.allowed and self.dimension:
-            raise ValueError("nothing fails where the call is allowed")
-        return self
-
-
-class CaseFile(File):
-    """One question. The job is written as `imsctl submit --file` takes it."""
-
-    name: Words
-    # The tenant's principal, or one of another tenant: tenants/<tenant>/principals/<name>.
-    principal: Annotated[
-        str, StringConstraints(pattern=rf"^({NAME}|tenants/{NAME}/principals/{NAME})$")
-    ]
-    action: Literal["submit", "get", "list", "watch", "cancel"] = "submit"
-    # Of the job that is got, watched or cancelled.
-    algorithm: Words | None = None
-    job: dict[str, Any] | None = None
-    expect: ExpectFile
-
-    @model_validator(mode="after")
-    def _has_a_job_to_submit(self) -> CaseFile:
-        if (self.action == "submit") != (self.job is not None):
-            raise ValueError("job goes with action submit")
-        if self.algorithm and self.action in ("submit", "list"):
-            raise ValueError("algorithm goes with get, watch and cancel")
-        return self
-
-
-class SuiteFile(File):
-    """A suite."""
-
-    tenant: Name
-    cases: Annotated[list[CaseFile], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +46,7 @@ class Case:
     @property
     def subject(self) -> str:
         """The principal as policies know it."""
-        name = self.written.principal
-        return name if "/" in name else f"principal/{name}"
+        return subject_of(self.written.principal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +142,13 @@ class Examiner:
 
     def read(self, folder: Path) -> Suites:
         """Read the suites of a configuration folder; those that cannot be read are its faults."""
-        return self.read_files(sorted((folder / FOLDER).glob("*.yaml")))
+        files = sorted((folder / FOLDER).glob("*.yaml"))
+        return self.read_files({f"{FOLDER}/{file.name}": file for file in files})
 
-    def read_files(self, files: Iterable[Path]) -> Suites:
-        """Read the suites of these files."""
+    def read_files(self, files: Mapping[str, Path]) -> Suites:
+        """Read the suites of these files, each with the name by which it is told of."""
         suites, faults = [], {}
-        for file in files:
-            name = f"{FOLDER}/{file.name}"
+        for name, file in files.items():
             try:
                 suites.append(_suite(text_of(file), name))
             except ConfigurationError as error:
@@ -205,6 +156,11 @@ class Examiner:
                     Fault(name, fault.line, fault.message) for fault in error.faults
                 )
         return Suites(suites, faults, self.validation)
+
+
+def subject_of(principal: str) -> str:
+    """Return what policies know a principal as that is named as suites name it."""
+    return principal if "/" in principal else f"principal/{principal}"
 
 
 def question(subject: str, tenant: Tenant, job: job_pb2.Job, validation: Validation) -> Ask:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 
+import casbin
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,10 +16,11 @@ from ims_gateway.policy.enforcer import (
     TenantPolicy,
     _enforcer,
     _question,
-    fits,
-    within,
 )
 from ims_gateway.policy.grant import Grant
+from ims_gateway.policy.matching import fits, within
+from ims_gateway.policy.policies import Policies
+from tests.tenants import a_tenant
 
 IN = "oss://acme-in/film.mp4"
 OUT = "oss://acme-out/film.png"
@@ -122,6 +124,34 @@ def test_a_row_that_casbin_cannot_evaluate_is_found_when_the_policy_is_loaded():
         loaded.decide(ASK)
     with pytest.raises(PolicyError, match=re.escape(GRANT.rule)):
         loaded._try_every_row()
+
+
+def test_casbin_itself_allows_empty_texts_under_an_empty_policy():
+    """The anomaly that empty policies and empty texts are refused for."""
+    nothing = ["", "", "", "", "", "-", "", "", ""]
+
+    assert _enforcer((), {}).enforce(*nothing)
+    assert not _enforcer((), {}).enforce("principal/farm", *nothing[1:])
+
+
+def test_rules_are_walked_in_their_order_by_the_plain_enforcer():
+    """FastEnforcer filters rules into sets of their own; a cached one does not exist."""
+    assert type(policy()._enforcer) is casbin.Enforcer
+    assert not hasattr(casbin, "CachedEnforcer")
+
+
+def test_a_tenant_s_questions_walk_no_other_tenant_s_rules():
+    """Casbin looks at every rule it knows for every question."""
+    policies = Policies()
+    tenants = [
+        a_tenant(f"t{number}", grants=(grant(f"t{number}.yaml#grants[0]"),)) for number in range(20)
+    ]
+    walked = {
+        tenant.name: [row[0] for row in policies.of(tenant)._enforcer.get_policy()]
+        for tenant in tenants
+    }
+
+    assert walked == {tenant.name: [f"{tenant.name}.yaml#grants[0]"] for tenant in tenants}
 
 
 @pytest.mark.parametrize("at", [0, 1])

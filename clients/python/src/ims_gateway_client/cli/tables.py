@@ -89,7 +89,8 @@ def decision_table(decision: Decision) -> Table:
         for near in one.nearest_grants:
             failed = ", ".join(map(_dimension, near.failed_dimensions))
             table.add_row("", f"nearest {plain(near.rule)}, does not fit: {failed}")
-    table.add_row("decision", decision.decision_id)
+    if decision.decision_id:
+        table.add_row("decision", decision.decision_id)
     table.add_row("policy version", decision.policy_version)
     return table
 
