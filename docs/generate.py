@@ -1,11 +1,13 @@
 """Write the parts of the documentation that the code already says.
 
-Tables stand between two markers of a page, `<!-- generated: NAME -->` and `<!-- end -->`.
+Tables stand between two markers of a page, `<!-- generated: NAME -->` and `<!-- end -->`. Editors
+check the configuration's files with the schemas in docs/schemas/.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -21,11 +23,25 @@ from pydantic_core import PydanticUndefined
 from ims_gateway import errors
 from ims_gateway.algorithms.algorithm import Algorithm, Parameter
 from ims_gateway.algorithms.table import TABLE
+from ims_gateway.policy.findings import KINDS
+from ims_gateway.policy.suite_file import SuiteFile
 from ims_gateway.settings import Settings
+from ims_gateway.tenancy.files import AccountsFile, IssuersFile, TenantFile
+from ims_gateway.tenancy.grant_file import GrantsFile
+from ims_gateway.tenancy.principal_file import OperatorsFile
+from ims_gateway.tenancy.shape import File
 from imsgateway.v1 import errors_pb2
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 IMAGE: Final = ROOT / "build" / "imsgateway.binpb"
+SCHEMAS: Final[dict[str, type[File]]] = {
+    "tenant": TenantFile,
+    "grants": GrantsFile,
+    "accounts": AccountsFile,
+    "issuers": IssuersFile,
+    "operators": OperatorsFile,
+    "suite": SuiteFile,
+}
 PAGES: Final = ("README.md", "docs/reference.md")
 MARKED: Final = re.compile(r"(<!-- generated: (\w+) -->).*?(<!-- end -->)", re.DOTALL)
 
@@ -113,8 +129,17 @@ def _type(annotation: Any) -> str:
     return TYPES[known[0]]
 
 
+def lint() -> str:
+    """Return what `imsgw policy lint` finds."""
+    rows = [
+        (f"`{code}`", str(kind.severity), kind.meaning, kind.mend) for code, kind in KINDS.items()
+    ]
+    return table(("code", "severity", "meaning", "mend"), rows)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "algorithms": algorithms,
+    "lint": lint,
     "reasons": reasons,
     "settings": settings,
 }
@@ -125,19 +150,32 @@ def rendered(page: str) -> str:
     return MARKED.sub(lambda mark: f"{mark[1]}\n{TABLES[mark[2]]()}\n{mark[3]}", page)
 
 
+def schema(model: type[File]) -> str:
+    """Return the JSON Schema of a configuration file."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def files() -> dict[str, str]:
+    """Return the text of every file that is written, by its path in the repository."""
+    pages = {name: rendered((ROOT / name).read_text(encoding="utf-8")) for name in PAGES}
+    schemas = {f"docs/schemas/{name}.json": schema(model) for name, model in SCHEMAS.items()}
+    return pages | schemas
+
+
 def main() -> None:
-    """Write the pages, or with --check say which are out of date."""
+    """Write the files, or with --check say which are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     check = parser.parse_args().check
     outdated = []
-    for name in PAGES:
+    for name, after in files().items():
         path = ROOT / name
-        before = path.read_text(encoding="utf-8")
-        after = rendered(before)
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before != after:
             outdated.append(name)
             if not check:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(after, encoding="utf-8")
     if check and outdated:
         sys.exit(f"out of date, run `make docs`: {', '.join(outdated)}")

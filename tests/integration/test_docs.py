@@ -14,6 +14,8 @@ import pytest
 from ims_gateway.app import gateway
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
+from ims_gateway.policy.lint import lint
+from ims_gateway.policy.suites import Examiner
 from ims_gateway.sandbox import configuration
 from ims_gateway.tenancy.loading import load
 
@@ -41,11 +43,15 @@ def test_generated_tables_are_up_to_date():
 def test_examples_of_the_files_are_valid(tmp_path):
     """The reference's accounts and tenant load as they are printed."""
     page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    (tmp_path / "tenants").mkdir()
+    for name in ("tenants", "policy_tests"):
+        (tmp_path / name).mkdir()
     for name, content in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
-    directory = load(tmp_path).directory
-    assert directory.tenant("acme").region == "cn-shanghai"
+    loaded = load(tmp_path, Examiner().read)
+    assert loaded.directory.tenant("acme").region == "cn-shanghai"
+    assert loaded.faults == {}
+    # Its grants for editors and leads are about a tenant with more people in it.
+    assert {found.code for found in lint(tmp_path)} == {"unreachable-subject"}
 
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)

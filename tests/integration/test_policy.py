@@ -115,6 +115,16 @@ async def test_a_deny_of_the_platform_wins_in_every_tenant(make_world, tmp_path)
             assert "grants.yaml#grants[0]" in answer.message
 
 
+async def test_a_tenant_s_file_takes_no_role_of_the_platform_apart(make_world, tmp_path):
+    """With what a role includes, a deny would go."""
+    deny = grant("role/bound", read=["oss://*/embargo/*"], effect="deny")
+    put_platform(tmp_path, roles={"editor": ["bound"]}, grants=[deny])
+    async with make_world(acme={"roles": {"editor": ["other"], "other": []}}) as world:
+        decision = await world.acme.explain(cover("oss://acme-media/embargo/a"))
+
+    assert decision.failed_dimension == decision_pb2.Decision.DIMENSION_DENY
+
+
 async def test_a_guest_acts_for_another_tenant_as_far_as_its_grants_go(make_world):
     """It is known there by its full name, and is shown no rules but its own."""
     guest = grant(

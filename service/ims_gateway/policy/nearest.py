@@ -43,11 +43,9 @@ def nearest(
         grant.effect == "deny" and not any(_misfits(ask, access, obj, grant, subjects))
         for grant in grants
     )
+    stopped = (Dimension.DENY,) if denied else ()
     found = [
-        NearGrant(
-            grant.rule,
-            (*_misfits(ask, access, obj, grant, subjects), *(Dimension.DENY,) * denied),
-        )
+        NearGrant(grant.rule, (*_misfits(ask, access, obj, grant, subjects), *stopped))
         for grant in grants
         if grant.effect != "deny"
         and (grant.subject in subjects or not ask.subject.startswith(GUEST))

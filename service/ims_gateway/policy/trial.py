@@ -35,13 +35,15 @@ class Trial:
         """Return the answer on trial where it is another than the live one. Never raises."""
         if tenant.shadow_grants is None:
             return None
+        if self._failed.get(tenant.name) == tenant.version:
+            self._count(FAILED)
+            return None
         try:
             return self._differing(tenant, ask, live)
         except Exception:
             self._count(FAILED)
-            if self._failed.get(tenant.name) != tenant.version:
-                self._failed[tenant.name] = tenant.version
-                log.exception("policy on trial cannot be asked", tenant=tenant.name)
+            self._failed[tenant.name] = tenant.version
+            log.exception("policy on trial cannot be asked", tenant=tenant.name)
             return None
 
     def _differing(self, tenant: Tenant, ask: Ask, live: Decision) -> Decision | None:

@@ -113,9 +113,15 @@ def _faults(path: Path, text: str, file: TenantFile, platform: Platform) -> list
 
 
 def _roles(file: TenantFile, platform: Platform) -> dict[str, tuple[str, ...]]:
-    """Return what each principal and role has: its own roles and those that they include."""
-    included = {**platform.shared.roles, **file.roles}
-    roles = {f"role/{role}": names for role, names in included.items()}
+    """Return what each principal and role has: its own roles and those that they include.
+
+    A role that the platform defines keeps what it includes there: with a role, a deny would go.
+    """
+    shared = platform.shared.roles
+    roles = {
+        f"role/{role}": [*shared.get(role, ()), *file.roles.get(role, ())]
+        for role in shared | file.roles
+    }
     roles |= {f"principal/{found.name}": found.roles for found in file.principals}
     return {
         subject: tuple(f"role/{name}" for name in names)
