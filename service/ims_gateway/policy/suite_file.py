@@ -54,4 +54,4 @@ class SuiteFile(File):
     """A suite."""
 
     tenant: Name
-    cases: Annotated[list[CaseFile], Field(min_length=1)]
+    cases: Annotated[tuple[CaseFile, ...], Field(min_length=1)]

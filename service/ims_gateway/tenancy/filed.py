@@ -119,7 +119,7 @@ def _roles(file: TenantFile, platform: Platform) -> dict[str, tuple[str, ...]]:
     """
     shared = platform.shared.roles
     roles = {
-        f"role/{role}": [*shared.get(role, ()), *file.roles.get(role, ())]
+        f"role/{role}": shared.get(role, ()) + file.roles.get(role, ())
         for role in shared | file.roles
     }
     roles |= {f"principal/{found.name}": found.roles for found in file.principals}

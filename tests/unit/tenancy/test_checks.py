@@ -215,17 +215,31 @@ def test_a_platform_file_that_is_gone_stays_reported(folder):
     assert [*told(gone)] == [*told(after)] == ["accounts.yaml"]
 
 
-def test_an_empty_folder_that_fills_again_is_no_fault(folder):
-    """A mount was away, and is back."""
-    before = folder.load()
-    texts = {path: path.read_bytes() for path in (folder.path / "tenants").iterdir()}
-    for path in texts:
-        path.unlink()
-    empty = folder.refresh(before)
-    for number, (path, text) in enumerate(texts.items()):
-        path.write_bytes(text)
-        os.utime(path, ns=(number + 1, number + 1))
-    after = folder.refresh(empty)
+def operator(name):
+    """Return operators.yaml with one operator."""
+    return {"operators": [{"name": name, "spiffe_ids": [f"spiffe://x/{name}"]}]}
 
-    assert [*told(empty)] == ["tenants"]
-    assert (effects(empty), effects(after), told(after)) == (["allow"], ["allow"], {})
+
+def test_operators_change_although_the_platform_s_grants_are_refused(folder):
+    """One who is let go is let go."""
+    before = folder.load()
+    folder.put("grants.yaml", {"grants": [DENY]})
+    refused = folder.refresh(before)
+    folder.put("operators.yaml", operator("alice"))
+    after = folder.refresh(refused)
+
+    assert [*told(after)] == ["grants.yaml"]
+    assert effects(after) == ["allow"]
+    assert after.directory.spiffe_id("spiffe://x/alice").operator
+
+
+def test_a_suite_that_is_not_passed_holds_up_no_change_but_its_tenant_s_and_of_the_grants(folder):
+    """Operators have nothing to do with it."""
+    before = folder.load()
+    folder.suite(allowed=False)
+    failing = folder.refresh(before)
+    folder.put("operators.yaml", operator("alice"))
+    after = folder.refresh(failing)
+
+    assert [*told(after)] == ["policy_tests/acme.yaml"]
+    assert after.directory.spiffe_id("spiffe://x/alice").operator
