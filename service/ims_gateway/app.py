@@ -195,7 +195,7 @@ async def gateway(
         _add_services(
             server,
             JobService(submission, bulk, following, authorization, validation, clock=clock),
-            AccessService(submission, authorization),
+            AccessService(submission, authorization, lambda: live.directory.prices),
             QuotaService(
                 Consumption(ledger, lambda: live.directory.prices, clock), authorization, validation
             ),

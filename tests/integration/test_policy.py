@@ -170,9 +170,12 @@ async def test_the_algorithms_are_listed_with_what_the_caller_may_do(make_world)
         grant("principal/robot", read=["*"], algorithms=["video_h2v"], effect="deny"),
         grant("role/others", read=["*"], write=["*"]),
     ]
-    async with make_world(acme={"grants": grants}) as world:
+    prices = {"currency": "CNY", "prices": [{"algorithm": "*", "micros": 7}]}
+    async with make_world(acme={"grants": grants}, prices=prices) as world:
         found = await world.acme.access.ListAlgorithms(access_pb.ListAlgorithmsRequest())
 
+    [price] = found.algorithms[0].prices
+    assert (price.model, price.currency, price.flat_micros) == ("", "CNY", 7)
     assert len(found.algorithms) == 15
     by_name = {one.algorithm: one for one in found.algorithms}
     assert (by_name["cover"].allowed, by_name["cover"].function_name) == (True, "Cover")

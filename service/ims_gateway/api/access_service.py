@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from ims_gateway.api.permission_message import permissions_message
 from ims_gateway.policy.authorization import Authorization
+from ims_gateway.quota.prices import PriceList
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.call import current
 from imsgateway.v1 import access_service_pb2 as pb
@@ -19,9 +21,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AccessService(access_service_pb2_grpc.AccessServiceServicer):
     """Says who the caller is and what it may do."""
 
-    def __init__(self, submission: Submission, authorization: Authorization) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        authorization: Authorization,
+        prices: Callable[[], PriceList],
+    ) -> None:
         self._submission = submission
         self._authorization = authorization
+        self._prices = prices
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> Any:
         """Return the caller."""
@@ -40,4 +48,5 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
         """Say what the caller may submit, and by which rules."""
         call = current.get()
         tenant = self._authorization.tenant(call, request.parent)
-        return permissions_message(self._authorization.permissions(call.caller, tenant))
+        permissions = self._authorization.permissions(call.caller, tenant)
+        return permissions_message(permissions, self._prices())

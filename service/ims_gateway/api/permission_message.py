@@ -7,6 +7,7 @@ from typing import Final
 
 from ims_gateway.policy.grant import Grant
 from ims_gateway.policy.permissions import Permission
+from ims_gateway.quota.prices import ANY, PriceList
 from imsgateway.v1.access_service_pb2 import ListAlgorithmsResponse
 
 _EFFECTS: Final = {
@@ -15,7 +16,9 @@ _EFFECTS: Final = {
 }
 
 
-def permissions_message(permissions: Sequence[Permission]) -> ListAlgorithmsResponse:
+def permissions_message(
+    permissions: Sequence[Permission], price_list: PriceList
+) -> ListAlgorithmsResponse:
     """Return all algorithms, and each rule once however many algorithms it is about."""
     grants = {grant.rule: grant for one in permissions for grant in one.grants}
     return ListAlgorithmsResponse(
@@ -25,7 +28,7 @@ def permissions_message(permissions: Sequence[Permission]) -> ListAlgorithmsResp
                 function_name=one.function_name,
                 allowed=one.allowed,
                 rules=[grant.rule for grant in one.grants],
-                prices=prices(one.algorithm),
+                prices=_prices(price_list, one.algorithm),
             )
             for one in permissions
         ],
@@ -33,9 +36,16 @@ def permissions_message(permissions: Sequence[Permission]) -> ListAlgorithmsResp
     )
 
 
-def prices(algorithm: str) -> list[ListAlgorithmsResponse.Price]:  # noqa: ARG001 - no list is kept yet
-    """Return what a job of the algorithm is taken to cost; nothing without a price list."""
-    return []
+def _prices(price_list: PriceList, algorithm: str) -> list[ListAlgorithmsResponse.Price]:
+    return [
+        ListAlgorithmsResponse.Price(
+            model="" if model == ANY else model,
+            currency=price_list.currency,
+            flat_micros=price.flat,
+            micros_per_minute=price.per_minute,
+        )
+        for model, price in price_list.of(algorithm).items()
+    ]
 
 
 def _rule(grant: Grant) -> ListAlgorithmsResponse.Rule:

@@ -47,6 +47,16 @@ class PriceList:
                 return found
         return None
 
+    def of(self, algorithm: str) -> dict[str, Price]:
+        """Return the algorithm's prices by model; ANY is for those that have none of their own."""
+        found = {
+            model: price
+            for (priced, model), price in self.prices.items()
+            if priced == algorithm and model != ANY
+        }
+        rest = self.price(algorithm)
+        return found if rest is None else {ANY: rest, **found}
+
     def cost(self, algorithm: str, model: str, media_duration: int | None) -> int:
         """Return the cost of a job in micro-units; without a price it costs nothing."""
         return (self.price(algorithm, model) or NOTHING).cost(media_duration)

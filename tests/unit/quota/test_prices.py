@@ -35,6 +35,24 @@ def test_the_most_particular_price_counts(algorithm, model, minutes, cost):
     assert PRICES.cost(algorithm, model, duration) == cost
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "prices"),
+    [
+        ("cover", {"*": Price(flat=7)}),
+        ("video_h2v", {"*": Price(flat=5)}),
+        ("video_detext", {"*": Price(flat=1, per_minute=60), "new": Price(per_minute=90)}),
+    ],
+)
+def test_an_algorithm_has_a_price_for_the_rest_and_those_of_models(algorithm, prices):
+    """That of any algorithm counts where it has none of its own."""
+    assert PRICES.of(algorithm) == prices
+
+
+def test_without_a_list_nothing_has_a_price():
+    """And what has none costs nothing."""
+    assert NO_PRICES.of("cover") == {}
+
+
 @given(st.integers(0, 10**9), st.integers(1, 7 * 24 * 3600 * 10**6))
 def test_no_part_of_a_unit_is_given_away(per_minute, duration):
     """A cost is never less than the exact one, and less than a unit more."""
