@@ -21,10 +21,14 @@ from ims_gateway.api.health import Health
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
 from ims_gateway.api.quota_service import QuotaService
+from ims_gateway.api.tls import ServerCertificate
 from ims_gateway.bulk import Bulk
 from ims_gateway.consumption import Consumption
 from ims_gateway.following import Following
 from ims_gateway.identity.authenticator import Authenticator
+from ims_gateway.identity.key_sets import KeySets
+from ims_gateway.identity.retrieval import retrieve
+from ims_gateway.identity.tokens import Tokens
 from ims_gateway.jobs.database import database
 from ims_gateway.jobs.leasing import Leases
 from ims_gateway.jobs.ledger import Ledger
@@ -181,10 +185,13 @@ async def gateway(
         )
         resolution = Resolution(ledger, gates, clock, settings.submit_timeout_seconds)
         pepper = settings.key_pepper.get_secret_value().encode()
+        key_sets = KeySets(lambda: live.directory.issuers, retrieve, time.monotonic)
+        tokens = Tokens(lambda: live.directory.issuers, key_sets, time.time)
+        authenticator = Authenticator(lambda: live.directory, tokens, pepper, time.time)
         server = grpc.aio.server(
             interceptors=(
                 Boundary(calls),
-                Authentication(Authenticator(lambda: live.directory, pepper, time.time)),
+                Authentication(authenticator),
                 Parsing(settings.max_message_bytes),
             ),
             options=(
@@ -209,12 +216,17 @@ async def gateway(
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
         )
-        for task in (tracker.run(), live.run(), keeping.run(decisions.tick)):
+        port = await _listen(server, settings, stack)
+        for task in (
+            tracker.run(),
+            live.run(),
+            key_sets.run(),
+            keeping.run(decisions.tick),
+        ):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         if settings.retention_days:
             retention = Retention(ledger, settings.retention_days * 86_400)
             stack.push_async_callback(_cancel, asyncio.create_task(retention.run()))
-        port = server.add_insecure_port(settings.listen)
         await server.start()
         stack.push_async_callback(server.stop, 0.5)
         yield Gateway(
@@ -229,6 +241,17 @@ async def gateway(
             decisions,
             live,
         )
+
+
+async def _listen(server: grpc.aio.Server, settings: Settings, stack: AsyncExitStack) -> int:
+    """Open the server's port. Raises ConfigurationError where its certificate is not good."""
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return server.add_insecure_port(settings.listen)
+    certificate = ServerCertificate(
+        settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+    )
+    stack.push_async_callback(_cancel, asyncio.create_task(certificate.run()))
+    return server.add_secure_port(settings.listen, certificate.credentials())
 
 
 def _decision_log(settings: Settings, keeping: Keeping) -> DecisionLog:

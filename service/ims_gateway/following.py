@@ -85,12 +85,17 @@ class Following:
     async def watch(self, call: Call, tenant: Tenant, name: str) -> AsyncGenerator[JobRecord, None]:
         """Yield the job as it is, then after every change, until its state is terminal.
 
-        Raises JobNotFound, PolicyDenied, StoreUnavailable.
+        Policy is asked at each change, since it may be another one by then. Raises JobNotFound,
+        PolicyDenied, StoreUnavailable.
         """
         record = await self._visible(call, tenant, name, "watch")
         yield record
         async with aclosing(self._watches.changes(record)) as changes:
             async for changed in changes:
+                tenant = self._authorization.tenant_of(call.caller, name, call.id)
+                if tenant.resource != name.rpartition("/jobs/")[0]:
+                    raise JobNotFound(name)
+                self._authorize(call, tenant, "watch", changed.algorithm)
                 yield changed
 
     async def cancel(self, call: Call, tenant: Tenant, name: str) -> JobRecord:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ims_gateway.jobs.database import database
@@ -78,6 +78,19 @@ class Settings(LedgerSettings):
         pattern=r"^(unix:.+|.+:\d{1,5})$",
         description="Address of the gRPC server.",
     )
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description="The gRPC server's certificate chain, as PEM. Without it the port is plain "
+        "text. Read again when it changes, as are the two files below.",
+    )
+    tls_key_file: Path | None = Field(
+        default=None, description="The private key of that certificate, as PEM."
+    )
+    tls_client_ca_file: Path | None = Field(
+        default=None,
+        description="Authorities of client certificates, as PEM. With it every client must have "
+        "one, and is known by its SPIFFE id where it sends no other credential.",
+    )
     metrics_listen: str = Field(
         default="127.0.0.1:9464",
         pattern=r"^(.+:\d{1,5})?$",
@@ -132,6 +145,14 @@ class Settings(LedgerSettings):
     drain_seconds: float = Field(
         default=30.0, ge=0, le=600, description="Longest time for calls in flight at shutdown."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("IMSGW_TLS_CERTIFICATE_FILE and IMSGW_TLS_KEY_FILE go together")
+        if self.tls_client_ca_file is not None and self.tls_key_file is None:
+            raise ValueError("IMSGW_TLS_CLIENT_CA_FILE needs IMSGW_TLS_CERTIFICATE_FILE")
+        return self
 
 
 def environment() -> Mapping[str, str]:

@@ -35,7 +35,12 @@ class AccessService(access_service_pb2_grpc.AccessServiceServicer):
         """Return the caller."""
         caller = current.get().caller
         tenant = "" if caller.operator else f"tenants/{caller.tenant}"
-        return pb.WhoAmIResponse(principal=caller.name, tenant=tenant, roles=caller.roles)
+        answer = pb.WhoAmIResponse(
+            principal=caller.name, tenant=tenant, roles=caller.roles, credential=caller.credential
+        )
+        if caller.expires is not None:
+            answer.expire_time.FromMicroseconds(round(caller.expires * 1e6))
+        return answer
 
     async def ExplainAccess(self, request: pb.ExplainAccessRequest, context: Context) -> Any:
         """Decide about a job that is not sent."""

@@ -1,7 +1,8 @@
 """What happens around every handler of our services, outermost first.
 
     Boundary        opens the call, ends it with a true status, records it
-    Authentication  who calls; nothing of a message is looked at before that is known
+    Authentication  who calls; nothing of a message is looked at before that is known. Asked again
+                    for every message of a stream, and while none comes
     Parsing         bytes to message; a bad one is refused like every other bad input. One of many
                     in a stream is handed on, since only the method can refuse it by itself
 
@@ -28,8 +29,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ims_gateway.api import ratelimit
 from ims_gateway.api.malformed import Unreadable, malformed
+from ims_gateway.api.peer import peer_of
 from ims_gateway.api.status import status_of
-from ims_gateway.errors import InvalidRequest, LimitExceeded, Violation
+from ims_gateway.errors import InvalidRequest, LimitExceeded, NotAuthenticated, Violation
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.telemetry.call import Call, current
 from ims_gateway.telemetry.calls import Calls
@@ -40,8 +42,11 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 Context = grpc.aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Any]
 Answers = AsyncGenerator[Any, None]
+Check = Callable[[], Awaitable[None]]
 
 PREFIX: Final = "/imsgateway.v1."
+# How long a stream on which nothing happens may outlive its caller's credential.
+CHECK_SECONDS: Final = 1.0
 PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
@@ -101,7 +106,7 @@ class Boundary(grpc.aio.ServerInterceptor):
 
 
 class Authentication(grpc.aio.ServerInterceptor):
-    """Finds out who calls."""
+    """Finds out who calls, and whether it still is who calls for as long as a stream lasts."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
@@ -111,24 +116,60 @@ class Authentication(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """Wrap the handler of one RPC."""
 
-        def authenticate(context: Context) -> None:
-            call = current.get()
-            with call.step("authenticate"):
-                metadata = context.invocation_metadata() or ()
-                call.principal = self._authenticator.authenticate(metadata)
-
         async def unary(behavior: Behavior, request: Any, context: Context) -> Any:
-            authenticate(context)
+            await self._begin(context)
             return await behavior(request, context)
 
         async def stream(behavior: Behavior, request: Any, context: Context) -> Answers:
-            authenticate(context)
-            async with aclosing(behavior(request, context)) as answers:
-                async for answer in answers:
+            check = await self._begin(context)
+            messages = request if isinstance(request, bytes) else _checked(request, check)
+            async with aclosing(behavior(messages, context)) as answers:
+                async for answer in during(answers, check):
                     yield answer
 
         method = str(handler_call_details.method)
         return surrounded(await continuation(handler_call_details), method, unary, stream)
+
+    async def _begin(self, context: Context) -> Check:
+        """Note who calls, and return what finds out whether it still does."""
+        call = current.get()
+        metadata, peer = context.invocation_metadata() or (), peer_of(context)
+        with call.step("authenticate"):
+            caller = call.principal = await self._authenticator.authenticate(metadata, peer)
+
+        async def check() -> None:
+            found = await self._authenticator.authenticate(metadata, peer)
+            if not found.is_same_as(caller):
+                raise NotAuthenticated
+            call.principal = found
+
+        return check
+
+
+async def _checked(messages: AsyncIterator[Any], check: Check) -> AsyncIterator[Any]:
+    async for message in messages:
+        await check()
+        yield message
+
+
+async def during(answers: Answers, check: Check) -> Answers:
+    """Yield the answers for as long as the check holds, also while none comes.
+
+    Raises what the check raises.
+    """
+    while True:
+        answer = asyncio.ensure_future(anext(answers, None))
+        try:
+            while not (await asyncio.wait([answer], timeout=CHECK_SECONDS))[0]:
+                await check()
+        finally:
+            # Does nothing to an answer that is there.
+            if answer.cancel():
+                await asyncio.gather(answer, return_exceptions=True)
+        if answer.result() is None:
+            return
+        await check()
+        yield answer.result()
 
 
 class Parsing(grpc.aio.ServerInterceptor):

@@ -11,6 +11,7 @@ class Principal:
 
     An operator of the platform belongs to no tenant, and its `tenant` is empty. `credential` says
     by what it was recognized, for the record: key/<id>, token/<issuer>/<sub>, or a SPIFFE id.
+    `expires` is when the credential ends, in seconds since the epoch; None where it does not.
     """
 
     name: str
@@ -18,6 +19,11 @@ class Principal:
     roles: tuple[str, ...] = ()
     operator: bool = False
     credential: str = field(default="", compare=False)
+    expires: float | None = field(default=None, compare=False)
+
+    def is_same_as(self, other: Principal) -> bool:
+        """Say whether both are one caller, whatever roles it has by now."""
+        return (self.name, self.tenant, self.operator) == (other.name, other.tenant, other.operator)
 
     def acting_in(self, tenant: str) -> str:
         """Return the subject that policies of the tenant know this caller as."""

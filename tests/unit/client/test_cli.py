@@ -264,6 +264,8 @@ def test_a_file_that_is_no_job_is_a_usage_error(imsctl, gateway, text, says):
         "whoami --timeout 0",
         "whoami --insecure --ca-file README",
         "whoami --api-key-file /nowhere/key",
+        "whoami --certificate-file README",
+        "whoami --key-file README",
         "nonsense",
     ],
 )
@@ -533,6 +535,20 @@ def test_whoami_names_the_caller(imsctl, gateway):
         "principal", "principal/farm", "tenant", "tenants/acme", "roles", "a,", "b",
     ]  # fmt: skip
     assert json.loads(imsctl("-o", "json", "whoami").stdout)["roles"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "never"), (0, "1970-01-01 00:00:00Z")])
+def test_whoami_says_by_what_and_until_when(imsctl, gateway, seconds, text):
+    """So that people see which of their credentials they used."""
+    answer = WhoAmIResponse(credential="token/cluster/robot")
+    if seconds is not None:
+        answer.expire_time.FromSeconds(seconds)
+    gateway.answers["WhoAmI"] = [answer]
+
+    shown = imsctl("whoami").stdout
+
+    assert "token/cluster/robot" in shown
+    assert text in shown
 
 
 # Following.

@@ -6,8 +6,11 @@ import pytest
 
 from ims_gateway.errors import NotAuthenticated
 from ims_gateway.identity.authenticator import Authenticator
+from ims_gateway.identity.key_set import UnusableKeys
+from ims_gateway.identity.key_sets import KeySets
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.identity.principal import Principal
+from ims_gateway.identity.tokens import Tokens
 from ims_gateway.tenancy.tenant import Credentials, KeyEntry
 from tests.tenants import a_tenant, directory_of
 
@@ -33,7 +36,13 @@ def authenticator(*, pepper=PEPPER, clock=NOW.timestamp):
         entry("desk", DESK),
     )
     directory = directory_of([a_tenant(credentials=Credentials(keys))])
-    return Authenticator(lambda: directory, pepper, clock)
+    key_sets = KeySets(dict, nothing, clock)
+    return Authenticator(lambda: directory, Tokens(dict, key_sets, clock), pepper, clock)
+
+
+async def nothing(_):
+    """Fetch no keys."""
+    raise UnusableKeys("none")
 
 
 def bearer(key):
@@ -42,17 +51,17 @@ def bearer(key):
 
 
 @pytest.mark.parametrize(("name", "principal"), [("old", FARM), ("new", FARM), ("desk", DESK)])
-def test_a_good_key_is_its_principal(name, principal):
+async def test_a_good_key_is_its_principal(name, principal):
     """Several keys of one principal are good at a time, so that they can be changed."""
-    assert authenticator().authenticate(bearer(KEYS[name])) == principal
+    assert await authenticator().authenticate(bearer(KEYS[name])) == principal
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_scheme_s_case_does_not_matter(scheme):
+async def test_the_scheme_s_case_does_not_matter(scheme):
     """As RFC 9110 says."""
     metadata = (("authorization", f"{scheme} {KEYS['new']}"),)
 
-    assert authenticator().authenticate(metadata) == FARM
+    assert await authenticator().authenticate(metadata) == FARM
 
 
 GOOD = KEYS["new"]
@@ -86,36 +95,36 @@ BAD = {
 
 
 @pytest.mark.parametrize("metadata", BAD.values(), ids=BAD.keys())
-def test_every_bad_key_is_refused_alike(metadata):
+async def test_every_bad_key_is_refused_alike(metadata):
     """The refusal is the same to the letter, so it tells nobody which check failed."""
     with pytest.raises(NotAuthenticated) as raised:
-        authenticator().authenticate(metadata)
+        await authenticator().authenticate(metadata)
 
     assert vars(raised.value) == vars(NotAuthenticated())
     assert raised.value.metadata == {}
     assert raised.value.__cause__ is None
 
 
-def test_a_key_is_good_up_to_the_moment_it_expires():
+async def test_a_key_is_good_up_to_the_moment_it_expires():
     """And not at that moment."""
     end = datetime(2026, 6, 2, tzinfo=UTC).timestamp()
 
-    assert authenticator(clock=lambda: end - 1e-6).authenticate(bearer(KEYS["old"])) == FARM
+    assert await authenticator(clock=lambda: end - 1e-6).authenticate(bearer(KEYS["old"])) == FARM
     with pytest.raises(NotAuthenticated):
-        authenticator(clock=lambda: end).authenticate(bearer(KEYS["old"]))
+        await authenticator(clock=lambda: end).authenticate(bearer(KEYS["old"]))
 
 
-def test_the_clock_is_asked_at_every_call():
+async def test_the_clock_is_asked_at_every_call():
     """A key expires in a process that runs on."""
     times = iter([NOW.timestamp(), NOW.timestamp() + 86_400])
     checked = authenticator(clock=lambda: next(times))
 
-    assert checked.authenticate(bearer(KEYS["old"])) == FARM
+    assert await checked.authenticate(bearer(KEYS["old"])) == FARM
     with pytest.raises(NotAuthenticated):
-        checked.authenticate(bearer(KEYS["old"]))
+        await checked.authenticate(bearer(KEYS["old"]))
 
 
-def test_keys_are_good_under_their_pepper_only():
+async def test_keys_are_good_under_their_pepper_only():
     """Hashes that were made under another pepper match nothing."""
     with pytest.raises(NotAuthenticated):
-        authenticator(pepper=b"another").authenticate(bearer(GOOD))
+        await authenticator(pepper=b"another").authenticate(bearer(GOOD))

@@ -7,6 +7,7 @@ the errors of `ims_gateway_client.errors`. `ims_gateway_client.jobs` answers que
 from ims_gateway_client.aio import AsyncClient
 from ims_gateway_client.channel import TlsOptions
 from ims_gateway_client.client import Client
+from ims_gateway_client.credentials import token_file
 from ims_gateway_client.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -54,4 +55,5 @@ __all__ = [
     "Unavailable",
     "UpstreamRefused",
     "Violation",
+    "token_file",
 ]

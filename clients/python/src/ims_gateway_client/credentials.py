@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,15 @@ AsyncToken = Callable[[], str | Awaitable[str]]
 
 # The characters of RFC 6750. gRPC answers "Invalid metadata" to a line end, and says no more.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+def token_file(path: Path | str) -> Token:
+    """Return a token function that reads a file before every call.
+
+    For tokens that are renewed in place, such as Kubernetes' service-account tokens. What it
+    returns raises OSError, and ValueError where the file holds no token.
+    """
+    return lambda: check_bearer(Path(path).read_text("utf-8").strip(), f"the token in {path}")
 
 
 class Credential:

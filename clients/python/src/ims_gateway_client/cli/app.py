@@ -28,7 +28,14 @@ class Form(StrEnum):
     JSON = "json"
 
 
-_WITH_VALUE: Final = ("--target", "--api-key-file", "--ca-file", "--timeout")
+_WITH_VALUE: Final = (
+    "--target",
+    "--api-key-file",
+    "--ca-file",
+    "--certificate-file",
+    "--key-file",
+    "--timeout",
+)
 _OUTPUT: Final = ("--output", "-o")
 
 
@@ -86,7 +93,9 @@ def configure(
             metavar="PATH",
             exists=True,
             dir_okay=False,
-            help=f"holds the API key or token; default: the key in {API_KEY_VARIABLE}",
+            envvar="IMSCTL_API_KEY_FILE",
+            help="holds the API key or token, read again for every call; default: the key in "
+            f"{API_KEY_VARIABLE}",
         ),
     ] = None,
     ca_file: Annotated[
@@ -97,6 +106,16 @@ def configure(
             dir_okay=False,
             help="authorities to trust, as PEM; implies TLS",
         ),
+    ] = None,
+    certificate_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", exists=True, dir_okay=False, help="your own certificate, for mTLS"
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", exists=True, dir_okay=False, help="the certificate's key"),
     ] = None,
     insecure: Annotated[
         bool,
@@ -121,10 +140,16 @@ def configure(
     """
     if insecure and ca_file:
         raise typer.BadParameter("--insecure and --ca-file exclude each other")
+    if (certificate_file is None) != (key_file is None):
+        raise typer.BadParameter("--certificate-file and --key-file go together")
+    if insecure and certificate_file:
+        raise typer.BadParameter("--insecure and --certificate-file exclude each other")
     ctx.obj = Session(
         target=target,
         api_key_file=api_key_file,
         ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
         insecure=insecure,
         timeout_seconds=timeout,
         as_json=output is Form.JSON,

@@ -30,6 +30,8 @@ class Session:
     target: str
     api_key_file: Path | None
     ca_file: Path | None
+    certificate_file: Path | None
+    key_file: Path | None
     insecure: bool
     timeout_seconds: float
     as_json: bool
@@ -61,7 +63,9 @@ class Session:
     def _tls(self) -> TlsOptions | bool | None:
         if self.insecure:
             return False
-        return TlsOptions(ca_file=self.ca_file) if self.ca_file else None
+        if self.ca_file or self.certificate_file:
+            return TlsOptions(self.ca_file, self.certificate_file, self.key_file)
+        return None
 
 
 def _read_secret(file: Path) -> str:

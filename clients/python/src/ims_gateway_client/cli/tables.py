@@ -124,6 +124,10 @@ def caller_table(caller: WhoAmIResponse) -> Table:
     table.add_row("principal", plain(caller.principal))
     table.add_row("tenant", plain(caller.tenant))
     table.add_row("roles", plain(", ".join(caller.roles)) or "none")
+    if caller.credential:
+        table.add_row("credential", plain(caller.credential))
+        ends = time_text(caller.expire_time) if caller.HasField("expire_time") else "never"
+        table.add_row("expires", ends)
     return table
 
 
