@@ -72,6 +72,7 @@ SERVICES: Final = (
 )
 # Above the largest message that settings allow, so that it is our own refusal a caller sees.
 RECEIVE_BYTES: Final = 8 * 1024 * 1024
+METADATA_BYTES: Final = 16 * 1024
 
 log = structlog.get_logger()
 
@@ -197,6 +198,9 @@ async def gateway(
             options=(
                 ("grpc.max_receive_message_length", RECEIVE_BYTES),
                 ("grpc.so_reuseport", 0),
+                # Room for a token of 8 KiB; gRPC refuses more than that by chance otherwise.
+                ("grpc.max_metadata_size", METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES),
             ),
         )
         _add_services(
