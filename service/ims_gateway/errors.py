@@ -67,7 +67,9 @@ class NotAuthenticated(Refusal):
     reason = errors_pb2.ERROR_REASON_NOT_AUTHENTICATED
 
     def __init__(self) -> None:
-        super().__init__("the call needs a valid credential: authorization: Bearer <API key>")
+        super().__init__(
+            "the call needs a valid credential: authorization: Bearer <API key or token>"
+        )
 
 
 def reason_name(reason: int) -> str:

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from ims_gateway.cli.decisions import app as decisions
 from ims_gateway.cli.jobs import app as jobs
+from ims_gateway.cli.keys import app as keys
 from ims_gateway.cli.policy import app as policy
 from ims_gateway.cli.quota import app as quota
 from ims_gateway.cli.quota import reconcile
 from ims_gateway.cli.tenants import app as tenants
 from ims_gateway.cli.tenants import reload
-from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.settings import LedgerSettings, Settings, environment
 from ims_gateway.tenancy.reading import ConfigurationError
 
@@ -31,7 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
 app.add_typer(policy, name="policy")
@@ -172,26 +171,3 @@ def upgrade_ledger(
         typer.echo(f"the ledger's schema is {done.after}: nothing to do")
     else:
         typer.echo(f"the ledger's schema was {done.before} and is {done.after}")
-
-
-@keys.command("create")
-def create_key(
-    pepper: Annotated[
-        str,
-        typer.Option(envvar="IMSGW_KEY_PEPPER", help="The gateway's pepper.", show_envvar=True),
-    ],
-    output: Annotated[str, typer.Option(help="table or json.")] = "table",
-) -> None:
-    """Make an API key: the caller gets the key, the tenant's file gets its id and hash."""
-    key_id, key = new_key()
-    made = {
-        "key": key,
-        "id": key_id,
-        "hash": key_hash(key, SecretStr(pepper).get_secret_value().encode()),
-    }
-    if output == "json":
-        typer.echo(json.dumps(made))
-        return
-    typer.echo(f"Shown once, for the caller:\n  {made['key']}\n")
-    typer.echo("For the tenant's file, under the principal's keys:")
-    typer.echo(f"  - id: {made['id']}\n    hash: {made['hash']}")

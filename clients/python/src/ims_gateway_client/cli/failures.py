@@ -20,7 +20,8 @@ from ims_gateway_client.cli.flags import flag_behind
 from ims_gateway_client.errors import GatewayError
 
 _ADVICE: Final = {
-    errors.NotAuthenticated: "Give a valid API key in IMSCTL_API_KEY or with --api-key-file.",
+    errors.NotAuthenticated: "Give a valid API key in IMSCTL_API_KEY, or a key or token with "
+    "--api-key-file.",
     errors.PolicyDenied: "`imsctl explain` with the same flags shows which object and which rule. "
     "Ask your platform team for a grant.",
     errors.InvalidRequest: "Correct what is named and try again; nothing was submitted or charged.",
