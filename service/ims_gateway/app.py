@@ -13,6 +13,7 @@ from typing import Final
 import grpc
 import structlog
 from grpc_reflection.v1alpha import reflection
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.api.access_service import AccessService
@@ -138,20 +139,13 @@ async def gateway(
         store = Store(database(database_url, settings.database_timeout_seconds), keeps_time=True)
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
-        keeping = Keeping(ledger, settings.decision_store_rows)
-        stack.push_async_callback(keeping.close)
-        decisions = _decision_log(settings, keeping)
-        stack.callback(decisions.close)
-        providers.observe_lost_decisions(
-            metrics, {"log": lambda: decisions.lost, "store": lambda: keeping.lost}
-        )
+        keeping, decisions = _records(settings, ledger, metrics, stack)
         accounts = {
             name: _account(file, environment) for name, file in live.directory.accounts.items()
         }
         gates = await stack.enter_async_context(gates_of(accounts))
         leases = Leases(ledger, gates, _seat(settings.listen))
         await leases.round()
-        stack.push_async_callback(_cancel, asyncio.create_task(leases.run()))
         authorization = Authorization(lambda: live.directory, providers.shadow_differences(metrics))
         validation = Validation()
         submission = Submission(
@@ -185,23 +179,10 @@ async def gateway(
             overdue_seconds=overdue_seconds,
         )
         resolution = Resolution(ledger, gates, clock, settings.submit_timeout_seconds)
-        pepper = settings.key_pepper.get_secret_value().encode()
         key_sets = KeySets(lambda: live.directory.issuers, retrieve, time.monotonic)
-        tokens = Tokens(lambda: live.directory.issuers, key_sets, time.time)
-        authenticator = Authenticator(lambda: live.directory, tokens, pepper, time.time)
-        server = grpc.aio.server(
-            interceptors=(
-                Boundary(calls),
-                Authentication(authenticator),
-                Parsing(settings.max_message_bytes),
-            ),
-            options=(
-                ("grpc.max_receive_message_length", RECEIVE_BYTES),
-                ("grpc.so_reuseport", 0),
-                # Room for a token of 8 KiB; gRPC refuses more than that by chance otherwise.
-                ("grpc.max_metadata_size", METADATA_BYTES),
-                ("grpc.absolute_max_metadata_size", METADATA_BYTES),
-            ),
+        authenticator = _authenticator(settings, live, key_sets)
+        server = _server(
+            Boundary(calls), Authentication(authenticator), Parsing(settings.max_message_bytes)
         )
         _add_services(
             server,
@@ -221,16 +202,17 @@ async def gateway(
             overdue_seconds=overdue_seconds,
         )
         port = await _listen(server, settings, stack)
-        for task in (
+        tasks = [
+            leases.run(),
             tracker.run(),
             live.run(),
             key_sets.run(),
             keeping.run(decisions.tick),
-        ):
-            stack.push_async_callback(_cancel, asyncio.create_task(task))
+        ]
         if settings.retention_days:
-            retention = Retention(ledger, settings.retention_days * 86_400)
-            stack.push_async_callback(_cancel, asyncio.create_task(retention.run()))
+            tasks.append(Retention(ledger, settings.retention_days * 86_400).run())
+        for task in tasks:
+            stack.push_async_callback(_cancel, asyncio.create_task(task))
         await server.start()
         stack.push_async_callback(server.stop, 0.5)
         yield Gateway(
@@ -247,6 +229,26 @@ async def gateway(
         )
 
 
+def _authenticator(settings: Settings, live: Live, key_sets: KeySets) -> Authenticator:
+    tokens = Tokens(lambda: live.directory.issuers, key_sets, time.time)
+    pepper = settings.key_pepper.get_secret_value().encode()
+    return Authenticator(lambda: live.directory, tokens, pepper, time.time)
+
+
+def _server(*interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+    """Return a server; its interceptors stand outermost first."""
+    return grpc.aio.server(
+        interceptors=interceptors,
+        options=(
+            ("grpc.max_receive_message_length", RECEIVE_BYTES),
+            ("grpc.so_reuseport", 0),
+            # Room for a token of 8 KiB; gRPC refuses more than that by chance otherwise.
+            ("grpc.max_metadata_size", METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+        ),
+    )
+
+
 async def _listen(server: grpc.aio.Server, settings: Settings, stack: AsyncExitStack) -> int:
     """Open the server's port. Raises ConfigurationError where its certificate is not good."""
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
@@ -258,13 +260,23 @@ async def _listen(server: grpc.aio.Server, settings: Settings, stack: AsyncExitS
     return server.add_secure_port(settings.listen, certificate.credentials())
 
 
-def _decision_log(settings: Settings, keeping: Keeping) -> DecisionLog:
+def _records(
+    settings: Settings, ledger: Ledger, metrics: MeterProvider, stack: AsyncExitStack
+) -> tuple[Keeping, DecisionLog]:
+    """Return where records of calls go: the ledger's store, and the log before it."""
+    keeping = Keeping(ledger, settings.decision_store_rows)
+    stack.push_async_callback(keeping.close)
     sink = None
     if settings.decision_log:
         sink = lines.opened(
             settings.decision_log, settings.decision_log_max_bytes, settings.decision_log_files
         )
-    return DecisionLog(sink, keeping.put if settings.decision_store_rows else None)
+    decisions = DecisionLog(sink, keeping.put if settings.decision_store_rows else None)
+    stack.callback(decisions.close)
+    providers.observe_lost_decisions(
+        metrics, {"log": lambda: decisions.lost, "store": lambda: keeping.lost}
+    )
+    return keeping, decisions
 
 
 def _add_services(

@@ -92,7 +92,7 @@ class Following:
         yield record
         async with aclosing(self._watches.changes(record)) as changes:
             async for changed in changes:
-                tenant = self._authorization.tenant_of(call.caller, name, call.id)
+                tenant = self._authorization.tenant_of(call, name)
                 if tenant.resource != name.rpartition("/jobs/")[0]:
                     raise JobNotFound(name)
                 self._authorize(call, tenant, "watch", changed.algorithm)

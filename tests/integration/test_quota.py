@@ -284,7 +284,11 @@ async def test_an_operator_verifies_explains_and_ranks_quotas(make_world):
         ]
         top = json.loads(imsgw("quota", "top", "--output", "json", **environment).stdout)
         assert top["limits"][0]["limit_id"] == "trial"
-        for command in (["verify"], ["effective", "--tenant", "acme"], ["top"]):
+        for command in (
+            ["verify"],
+            ["effective", "--tenant", "acme", "--algorithm", "cover"],
+            ["top"],
+        ):
             assert imsgw("quota", *command, **environment).returncode == 0
 
         world.rows("UPDATE counters SET used = used + 1 WHERE limit_id = 'spend'")

@@ -32,6 +32,7 @@ TEXTS: Final = (
 def record_message(record: Mapping[str, Any]) -> Record:
     """Return a record as the contract spells it."""
     policy, quota = record.get("policy"), record.get("quota", {})
+    shadow = (policy or {}).get("shadow")
     return Record(
         **{name: record.get(name, "") for name in TEXTS},
         time=_time(record.get("time")),
@@ -52,6 +53,8 @@ def record_message(record: Mapping[str, Any]) -> Record:
         ],
         count=record.get("count", 1),
         samples=[record_message(sample) for sample in record.get("samples", ())],
+        action=(policy or {}).get("action", ""),
+        shadow=_shadow(shadow) if shadow else None,
     )
 
 
@@ -71,6 +74,14 @@ def _policy(decision_id: str, policy: Mapping[str, Any]) -> decision_pb2.Decisio
             )
             for answer in policy.get("objects", ())
         ],
+    )
+
+
+def _shadow(shadow: Mapping[str, Any]) -> Record.Shadow:
+    return Record.Shadow(
+        allowed=shadow["allowed"],
+        failed_dimension=_dimension(shadow.get("dimension")),
+        rule=shadow.get("rule", ""),
     )
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ims_gateway.cli.form import Form, Output
 from ims_gateway.cli.operator import (
     LOCAL,
     ApiKeyFile,
     CaFile,
     Desk,
-    Form,
     Insecure,
-    Output,
     Target,
     Timeout,
     print_json,

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ims_gateway.cli.form import Form, Output
 from ims_gateway.cli.operator import (
     LOCAL,
     ApiKeyFile,
     CaFile,
     Desk,
-    Form,
     Insecure,
-    Output,
     Target,
     Timeout,
     print_json,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ims_gateway.cli.jobs import Form
+from ims_gateway.cli.form import Form
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.tenancy import key_store
 from ims_gateway.tenancy.key_store import StoredKey

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ims_gateway.cli.form import Form
 from ims_gateway.settings import environment
 
 if TYPE_CHECKING:  # imported where they are needed: other commands start without grpc
@@ -23,13 +23,6 @@ if TYPE_CHECKING:  # imported where they are needed: other commands start withou
 
 KEY_VARIABLE: Final = "IMSGW_OPERATOR_KEY"
 LOCAL: Final = "127.0.0.1:50051"
-
-
-class Form(StrEnum):
-    """In which form a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 Target = Annotated[
@@ -52,7 +45,6 @@ Insecure = Annotated[
     typer.Option("--insecure", help="Plain text; the default on this machine, TLS elsewhere."),
 ]
 Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS")]
-Output = Annotated[Form, typer.Option(help="For people or for programs.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ Decides the flags, the words, and the exit codes, which are made for CI. What is
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ims_gateway.cli import policy_report as report
+from ims_gateway.cli.form import Form, Output
 
 if TYPE_CHECKING:  # imported where they are needed: other commands start without casbin
     from ims_gateway.policy.suites import Outcome, Suites
@@ -26,17 +26,9 @@ TROUBLE: Final = 2
 UNUSABLE: Final = 78
 
 
-class Form(StrEnum):
-    """In which form a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 ConfigDir = Annotated[
     Path, typer.Option(envvar="IMSGW_CONFIG_DIR", show_envvar=True, help="The gateway's files.")
 ]
-Output = Annotated[Form, typer.Option(help="For people or for programs.")]
 
 
 @app.callback()
@@ -204,4 +196,4 @@ def _run(directory: Directory, read: Suites) -> tuple[list[Outcome], list[str]]:
             missing += (f"{file}: there is no tenant {name}" for file in sorted(files))
         else:
             outcomes += read.run(tenant)
-    return sorted(outcomes, key=lambda each: (each.case.file, each.case.line)), missing
+    return sorted(outcomes, key=lambda each: (each.case.file, each.case.number)), missing

@@ -46,9 +46,11 @@ def finding_facts(found: Finding) -> dict[str, Any]:
 def print_outcome(outcome: Outcome) -> None:
     """Print what came of a case."""
     case = outcome.case
-    told = f": {outcome.wrong}" if outcome.wrong else ""
-    mark = "FAIL" if outcome.wrong else "ok  "
-    typer.echo(f"{mark} {_place(case.file, case.line)} {case.written.name}{told}")
+    if outcome.wrong:
+        place = _place(case.file, case.line)
+        typer.echo(f"FAIL {place} {case.written.name}: {outcome.wrong}")
+    else:
+        typer.echo(f"ok   {case.file} {case.written.name}")
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
     case = outcome.case
     return {
         "file": case.file,
-        "line": case.line,
+        "line": case.line if outcome.wrong else 0,
         "name": case.written.name,
         "passed": not outcome.wrong,
         "wrong": outcome.wrong,

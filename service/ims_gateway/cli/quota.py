@@ -69,7 +69,7 @@ def effective(
     config_dir: ConfigDir,
     tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
     principal: Annotated[str, typer.Option(help="Name of the caller.")] = "",
-    algorithm: Annotated[str, typer.Option(help="The job's algorithm.")] = "cover",
+    algorithm: Annotated[str, typer.Option(help="The job's algorithm.")],
     model: Annotated[str, typer.Option(help="The algorithm's model, for its price.")] = "*",
     media_seconds: Annotated[
         float | None, typer.Option(min=0, help="Declared duration of the job's media.")

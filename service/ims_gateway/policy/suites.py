@@ -36,12 +36,18 @@ SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question as it is asked. `job` is None for all but a submit."""
+    """One question as it is asked. `job` is None for all but a submit, `text` is the file's."""
 
     file: str
-    line: int
+    number: int
     written: CaseFile
     job: job_pb2.Job | None
+    text: str
+
+    @property
+    def line(self) -> int:
+        """The line at which it stands. It takes as long as to read the file."""
+        return fault_at(self.text, self.file, ["cases", self.number], "").line
 
     @property
     def subject(self) -> str:
@@ -78,32 +84,30 @@ class Suites:
         self.suites = tuple(suites)
         self.faults = faults
         self._validation = validation
-
-    @property
-    def tenants(self) -> Mapping[str, frozenset[str]]:
-        """The suites of each tenant that has one."""
-        return {
-            name: frozenset(suite.file for suite in self.suites if suite.tenant == name)
-            for name in {suite.tenant for suite in self.suites}
+        self._by_tenant: dict[str, tuple[Suite, ...]] = {}
+        for suite in suites:
+            self._by_tenant[suite.tenant] = (*self._by_tenant.get(suite.tenant, ()), suite)
+        # The suites' files of each tenant that has some.
+        self.tenants: Mapping[str, frozenset[str]] = {
+            name: frozenset(suite.file for suite in found)
+            for name, found in self._by_tenant.items()
         }
 
     def check(self, tenant: Tenant) -> tuple[Fault, ...]:
         """Return a fault for each case that fails, the first ones where there are many."""
-        failed = [
-            Fault(outcome.case.file, outcome.case.line, f"{_title(outcome)}: {outcome.wrong}")
-            for outcome in self.run(tenant)
-            if outcome.wrong
+        failed = [outcome for outcome in self.run(tenant) if outcome.wrong]
+        faults = [
+            Fault(each.case.file, each.case.line, f'"{each.case.written.name}": {each.wrong}')
+            for each in failed[:SHOWN]
         ]
-        if len(failed) > SHOWN:
-            file, more = failed[SHOWN].file, len(failed) - SHOWN
-            failed[SHOWN:] = [Fault(file, 0, f"{more} more cases fail")]
-        return tuple(failed)
+        if more := len(failed) - len(faults):
+            faults.append(Fault(failed[-1].case.file, 0, f"{more} more cases fail"))
+        return tuple(faults)
 
     def run(self, tenant: Tenant) -> Iterator[Outcome]:
         """Yield what comes of each case about the tenant."""
-        cases = [
-            case for suite in self.suites if suite.tenant == tenant.name for case in suite.cases
-        ]
+        suites = self._by_tenant.get(tenant.name, ())
+        cases = [case for suite in suites for case in suite.cases]
         if not cases:
             return
         try:
@@ -178,13 +182,12 @@ def _suite(text: str, name: str) -> Suite:
     file = parse(text, name, SuiteFile)
     cases, faults = [], []
     for number, case in enumerate(file.cases):
-        line = fault_at(text, name, ["cases", number], "").line
         try:
             job = None if case.job is None else json_format.ParseDict(case.job, job_pb2.Job())
         except json_format.ParseError as error:
             faults.append(fault_at(text, name, ["cases", number, "job"], str(error)))
         else:
-            cases.append(Case(name, line, case, job))
+            cases.append(Case(name, number, case, job, text))
     if faults:
         raise ConfigurationError(faults)
     return Suite(name, file.tenant, tuple(cases))
@@ -205,7 +208,3 @@ def _difference(expect: ExpectFile, decision: Decision) -> str:
 
 def _by(decision: Decision) -> str:
     return f", {decision.rule}" if decision.rule else ""
-
-
-def _title(outcome: Outcome) -> str:
-    return f'"{outcome.case.written.name}"'

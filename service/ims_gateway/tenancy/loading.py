@@ -92,17 +92,17 @@ def refresh(
     }
     platform, found = _platform(folder, before.directory, changed)
     read = _read(folder, before, changed, platform, checks)
-    if platform.version != before.directory.platform.version:
-        anew = True
-        if unfit := read.unfit(checks.tenants):
-            found[GRANTS] = tuple(_failing(GRANTS, each) for each in chain(*unfit.values()))
-            read = _read(folder, before, changed, _with_grants_of_before(platform, before), checks)
+    anew = anew or platform.version != before.directory.platform.version
+    asked = checks.tenants.keys() & (checks.tenants.keys() if anew else read.looked_at)
+    unfit = read.unfit(asked)
+    if unfit and platform.version != before.directory.platform.version:
+        found[GRANTS] = tuple(_failing(GRANTS, each) for each in chain(*unfit.values()))
+        read = _read(folder, before, changed, _with_grants_of_before(platform, before), checks)
+        unfit = read.unfit(asked)
     if not read.filed:
         # An empty folder is a mount that is away sooner than a wish to serve nobody.
         faults = {**faults, **found, TENANTS: (NO_TENANT,)}
         return Loaded(before.directory, stamps, faults, unsettled, checks)
-    asked = checks.tenants.keys() & (checks.tenants.keys() if anew else read.looked_at)
-    unfit = read.unfit(asked)
     for path in chain(*(checks.tenants[name] for name in asked)):
         faults.pop(path, None)
     faults |= {**found, **read.faults, **checks.faults, **unfit}

@@ -95,7 +95,7 @@ def test_suites_of_the_configuration_are_run(config, tmp_path):
 
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        "ok   policy_tests/own.yaml:2 reads its own",
+        "ok   policy_tests/own.yaml reads its own",
         "1 cases, 0 with another answer",
     ]
 
