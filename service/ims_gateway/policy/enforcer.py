@@ -17,7 +17,7 @@ import casbin
 
 from ims_gateway.policy.decision import Ask, Decision, Dimension, ObjectDecision
 from ims_gateway.policy.grant import Grant
-from ims_gateway.policy.matching import ABSENT, NO_CEILING, fits, touches, within
+from ims_gateway.policy.matching import ABSENT, NO_CEILING, covers, fits, touches, within
 from ims_gateway.policy.nearest import failed_dimension, joined, nearest
 
 MODEL: Final = """
@@ -35,7 +35,7 @@ e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 
 [matchers]
 m = g(r.sub, p.sub) && fits(r.act, p.act) && fits(r.alg, p.alg) \
-    && touches(r.access, r.obj, p.read, p.write) && within(r.priority, p.priority) \
+    && touches(r.access, r.obj, p.read, p.write, p.eft) && within(r.priority, p.priority) \
     && fits(r.model, p.model) && fits(r.pipeline, p.pipeline) && fits(r.template, p.template)
 """
 OBJECT: Final = 4  # where the object stands in a question
@@ -64,7 +64,11 @@ class TenantPolicy:
         self._roles = all_roles(roles)
         self._enforcer = _enforcer(self._grants, self._roles)
         self._patterns = tuple(
-            {_joined(patterns) for grant in grants for patterns in (grant.read, grant.write)}
+            {
+                (_joined(patterns), grant.effect)
+                for grant in grants
+                for patterns in (grant.read, grant.write)
+            }
         )
         self._remembered: dict[tuple[object, ...], tuple[bool, str, Dimension | None]] = {}
         self._try_every_row()
@@ -106,7 +110,7 @@ class TenantPolicy:
 
     def _answer(self, ask: Ask, access: str, obj: str) -> ObjectDecision:
         question = _question(ask, access, obj)
-        matching = tuple(pattern for pattern in self._patterns if fits(obj, pattern))
+        matching = tuple(each for each in self._patterns if covers(access, obj, *each))
         key = (*question[:OBJECT], *question[OBJECT + 1 :], matching)
         answer = self._remembered.get(key)
         if answer is None:

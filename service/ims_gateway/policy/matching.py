@@ -12,6 +12,7 @@ from typing import Final
 
 SEPARATOR: Final = "\n"
 NO_CEILING: Final = "*"
+PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 # Casbin allows a call of empty strings under an empty policy, so nothing empty ever reaches it.
 ABSENT: Final = "-"
 
@@ -21,11 +22,21 @@ def fits(value: str, patterns: str) -> bool:
     return patterns == NO_CEILING or _expression(patterns).fullmatch(value) is not None
 
 
-def touches(access: str, obj: str, read: str, write: str) -> bool:
-    """Say whether the patterns for reading or for writing cover the object."""
-    if access == "none":
-        return True
-    return fits(obj, write if access == "write" else read)
+def touches(access: str, obj: str, read: str, write: str, effect: str) -> bool:
+    """Say whether a grant's patterns for reading or for writing cover the object."""
+    return access == "none" or covers(access, obj, write if access == "write" else read, effect)
+
+
+def covers(access: str, obj: str, patterns: str, effect: str) -> bool:
+    """Say whether patterns are about an object.
+
+    The service fills placeholders in the name of an output, {source} by a name that the caller
+    chose. Of an allow, every name that comes out must be covered, which is so where the placeholder
+    as it stands is. A deny is about the output as soon as one such name would be.
+    """
+    if effect == "deny" and access == "write" and obj.startswith("oss://") and "{" in obj:
+        return _may_fit(obj, patterns)
+    return fits(obj, patterns)
 
 
 def within(priority: str, ceiling: str) -> bool:
@@ -34,6 +45,35 @@ def within(priority: str, ceiling: str) -> bool:
         return True
     low, high = ceiling.split("-")
     return int(low) <= int(priority) <= int(high)
+
+
+@lru_cache(maxsize=8192)
+def _may_fit(obj: str, patterns: str) -> bool:
+    outputs = PLACEHOLDER.sub("*", obj)
+    return any(_meet(outputs, pattern) for pattern in patterns.split(SEPARATOR))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Say whether some text matches both globs, by all places in `other` that `one` can lead to."""
+    places = _with_empty_stars({0}, other)
+    for character in one:
+        if character == "*":
+            places = set(range(min(places), len(other) + 1))
+        else:
+            on = {place for place in places if other[place : place + 1] in ("*", character)}
+            steps = {place if other[place] == "*" else place + 1 for place in on}
+            places = _with_empty_stars(steps, other)
+        if not places:
+            return False
+    return len(other) in places
+
+
+def _with_empty_stars(places: set[int], glob: str) -> set[int]:
+    more = set(places)
+    while more:
+        more = {place + 1 for place in more if glob[place : place + 1] == "*"} - places
+        places = places | more
+    return places
 
 
 @lru_cache(maxsize=65536)

@@ -64,7 +64,7 @@ def _misfits(
         yield Dimension.ACTION
     if not _among(ask.algorithm, grant.algorithms):
         yield Dimension.ALGORITHM
-    if not touches(access, obj, joined(grant.read), joined(grant.write)):
+    if not touches(access, obj, joined(grant.read), joined(grant.write), grant.effect):
         yield Dimension.WRITE if access == "write" else Dimension.READ
     if not _within_ceilings(ask, grant):
         yield Dimension.CEILING
