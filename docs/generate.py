@@ -28,6 +28,7 @@ from ims_gateway.policy.suite_file import SuiteFile
 from ims_gateway.settings import Settings
 from ims_gateway.tenancy.files import AccountsFile, IssuersFile, TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
+from ims_gateway.tenancy.limits_file import PricesFile
 from ims_gateway.tenancy.principal_file import OperatorsFile
 from ims_gateway.tenancy.shape import File
 from imsgateway.v1 import errors_pb2
@@ -40,6 +41,7 @@ SCHEMAS: Final[dict[str, type[File]]] = {
     "accounts": AccountsFile,
     "issuers": IssuersFile,
     "operators": OperatorsFile,
+    "prices": PricesFile,
     "suite": SuiteFile,
 }
 PAGES: Final = ("README.md", "docs/reference.md")

@@ -323,7 +323,8 @@ class Submission:
         )
 
     def _demand(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Demand:
-        return demand_of(tenant.name, call.caller.name, spec, self._prices())
+        subject = call.caller.acting_in(tenant.name)
+        return demand_of(tenant.name, subject, spec, self._prices())
 
     def _forget(self, job_id: str, task: asyncio.Task[JobRecord]) -> None:
         self._in_flight.pop(job_id)

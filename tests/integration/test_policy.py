@@ -194,6 +194,29 @@ async def test_the_algorithms_are_listed_with_what_the_caller_may_do(make_world)
     assert deny.effect == access_pb.ListAlgorithmsResponse.Rule.EFFECT_DENY
 
 
+async def test_the_algorithms_are_listed_with_the_platform_s_prices(make_world, tmp_path):
+    """The one for every model first, then those of single models."""
+    prices = [
+        {"algorithm": "*", "micros": 5},
+        {"algorithm": "video_detext", "micros": 100_000, "micros_per_minute": 20_000},
+        {"algorithm": "video_detext", "model": "algo-video-detext-new", "micros": 300_000},
+    ]
+    (tmp_path / "prices.yaml").write_text(
+        yaml.safe_dump({"currency": "CNY", "prices": prices}), encoding="utf-8"
+    )
+    async with make_world() as world:
+        found = await world.acme.list_algorithms()
+
+    by_name = {one.algorithm: one.prices for one in found.algorithms}
+    assert [
+        (p.model, p.currency, p.flat_micros, p.micros_per_minute) for p in by_name["cover"]
+    ] == [("", "CNY", 5, 0)]
+    assert [(p.model, p.flat_micros, p.micros_per_minute) for p in by_name["video_detext"]] == [
+        ("", 100_000, 20_000),
+        ("algo-video-detext-new", 300_000, 0),
+    ]
+
+
 async def test_another_tenant_s_algorithms_are_nobody_s_business(world):
     """Whether the tenant exists or not."""
     for parent in ("tenants/globex", "tenants/nobody"):

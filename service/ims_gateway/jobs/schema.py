@@ -186,7 +186,7 @@ usage = Table(
     metadata,
     Column("tenant", String(63), primary_key=True),
     Column("time", BigInteger, primary_key=True),
-    Column("principal", String(128), primary_key=True),
+    Column("principal", String(192), primary_key=True),
     Column("algorithm", String(64), primary_key=True),
     Column("jobs", BigInteger, nullable=False),
     Column("cost", BigInteger, nullable=False),

@@ -28,7 +28,7 @@ def upgrade() -> None:
         "usage",
         sa.Column("tenant", sa.String(length=63), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("principal", sa.String(length=128), nullable=False),
+        sa.Column("principal", sa.String(length=192), nullable=False),
         sa.Column("algorithm", sa.String(length=64), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
         sa.Column("cost", sa.BigInteger(), nullable=False),
