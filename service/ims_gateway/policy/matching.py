@@ -7,6 +7,7 @@ the same ones, so that both mean the same by a pattern.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -30,9 +31,10 @@ def touches(access: str, obj: str, read: str, write: str, effect: str) -> bool:
 def covers(access: str, obj: str, patterns: str, effect: str) -> bool:
     """Say whether patterns are about an object.
 
-    The service fills placeholders in the name of an output, {source} by a name that the caller
-    chose. Of an allow, every name that comes out must be covered, which is so where the placeholder
-    as it stands is. A deny is about the output as soon as one such name would be.
+    The service fills placeholders in the name of an output: {source} by the name of a file that the
+    caller chose, which has no slash. Of an allow, every name that comes out must be covered, which
+    is so where the placeholder as it stands is. A deny is about the output as soon as one such name
+    would be.
     """
     if effect == "deny" and access == "write" and obj.startswith("oss://") and "{" in obj:
         return _may_fit(obj, patterns)
@@ -49,31 +51,34 @@ def within(priority: str, ceiling: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _may_fit(obj: str, patterns: str) -> bool:
-    outputs = PLACEHOLDER.sub("*", obj)
-    return any(_meet(outputs, pattern) for pattern in patterns.split(SEPARATOR))
+    parts = tuple(PLACEHOLDER.split(obj))
+    return any(_meet(parts, pattern) for pattern in patterns.split(SEPARATOR))
 
 
-def _meet(one: str, other: str) -> bool:
-    """Say whether some text matches both globs, by all places in `other` that `one` can lead to."""
-    places = _with_empty_stars({0}, other)
-    for character in one:
-        if character == "*":
-            places = set(range(min(places), len(other) + 1))
-        else:
-            on = {place for place in places if other[place : place + 1] in ("*", character)}
-            steps = {place if other[place] == "*" else place + 1 for place in on}
-            places = _with_empty_stars(steps, other)
-        if not places:
-            return False
-    return len(other) in places
+def _meet(parts: tuple[str, ...], glob: str) -> bool:
+    """Say whether the parts, with some names between them, match: by all places they lead to."""
+    places = {0}
+    for number, part in enumerate(parts):
+        if number:
+            places = _steps(places, glob, lambda character: character != "/")
+        for character in part:
+            on = {place for place in _over_stars(places, glob) if place < len(glob)}
+            places = {place for place in on if glob[place] == "*"}
+            places |= {place + 1 for place in on if glob[place] == character}
+    return len(glob) in _over_stars(places, glob)
 
 
-def _with_empty_stars(places: set[int], glob: str) -> set[int]:
-    more = set(places)
+def _over_stars(places: set[int], glob: str) -> set[int]:
+    return _steps(places, glob, lambda character: character == "*")
+
+
+def _steps(places: set[int], glob: str, passes: Callable[[str], bool]) -> set[int]:
+    """Return all places that are reached over characters of the glob that let one pass."""
+    reached, more = set(places), places
     while more:
-        more = {place + 1 for place in more if glob[place : place + 1] == "*"} - places
-        places = places | more
-    return places
+        more = {place + 1 for place in more if place < len(glob) and passes(glob[place])} - reached
+        reached |= more
+    return reached
 
 
 @lru_cache(maxsize=65536)

@@ -38,8 +38,8 @@ def test_every_field_of_a_record_is_in_the_message():
         field.name for field, _ in message.ListFields()
     }
 
-    # These are for many calls.
-    assert unset == {"last_time", "samples"}
+    # These are for many calls, and for a policy on trial.
+    assert unset == {"last_time", "samples", "shadow"}
     assert message.index == 0
     assert message.HasField("index")
     assert message.quota_outcome == Record.QUOTA_OUTCOME_REFUSED
@@ -47,6 +47,15 @@ def test_every_field_of_a_record_is_in_the_message():
     assert [each.allowed for each in message.policy.objects] == [True, False]
     assert message.steps[0].duration.ToMicroseconds() == 70
     assert message.rule == "r2"
+
+
+def test_a_difference_of_a_policy_on_trial_is_shown():
+    """With what it would have said."""
+    shadow = {"allowed": False, "dimension": "READ", "rule": "s1"}
+    message = record_message({"policy": {"allowed": True, "shadow": shadow}})
+
+    assert (message.shadow.allowed, message.shadow.rule) == (False, "s1")
+    assert message.shadow.failed_dimension == message.policy.DIMENSION_READ
 
 
 def test_an_aggregate_shows_its_samples():

@@ -26,10 +26,10 @@ def answer(output, *denied):
     ("output", "denied"),
     [
         ("oss://out/{source}/a.png", "oss://out/secret/*"),
-        ("oss://out/{source}", "oss://out/secret/*"),
+        ("oss://out/{source}", "oss://out/secret*"),
         ("oss://out/{source}.png", "oss://out/plan.png"),
         ("oss://out/s{source}t/{sequenceId}.png", "oss://out/secret/*"),
-        ("oss://out/{source}{source}.png", "oss://out/secret/*"),
+        ("oss://out/{source}{source}.png", "oss://out/s*t.png"),
         ("oss://out/{resultType}.wav", "oss://out/vocals.*"),
         ("oss://out/a-{timestamp}.png", "oss://out/a-17*"),
     ],
@@ -48,6 +48,8 @@ def test_a_deny_is_about_what_a_placeholder_may_become(output, denied):
         ("oss://out/{source}.png", "oss://out/*.wav"),
         ("oss://out/{source}.png", "oss://other/*"),
         ("oss://out/x{source}.png", "oss://out/secret/*"),
+        ("oss://out/ims/{source}.png", "oss://*-vault/*"),
+        ("oss://out/{source}.png", "oss://out/*/*"),
     ],
 )
 def test_a_deny_is_not_about_what_no_placeholder_becomes(output, denied):
