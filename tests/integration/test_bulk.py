@@ -101,7 +101,7 @@ KINDS: list[tuple[Callable[[int], pb.SubmitJobsRequest | bytes], str]] = [
     (lambda i: item(i, cover(FOREIGN)), "POLICY_DENIED"),
     (lambda i: item(i, job_pb2.Job()), "INVALID_REQUEST"),
     (lambda i: item(i, cover(user_data="lost")), "SUBMIT_OUTCOME_UNKNOWN"),
-    (lambda i: item(i, cover(user_data="throttled")), "UPSTREAM_THROTTLED"),
+    (lambda i: item(i, cover(priority=11)), "INVALID_REQUEST"),
     (bad_text, "INVALID_REQUEST"),
     (lambda i: item(i, cover(user_data="refused")), "UPSTREAM_REFUSED"),
     (lambda i: item(i, parent="tenants/globex"), "POLICY_DENIED"),
@@ -115,7 +115,6 @@ async def test_two_thousand_items_each_end_in_their_own_way(tmp_path):
     count = 2_000
     async with a_world(tmp_path, acme=ROOMY, **QUIET) as world:
         world.fault("accept_then_drop", times=None, match={"UserData": "lost"})
-        world.fault("throttle", times=None, match={"UserData": "throttled"})
         world.fault("refuse", times=None, match={"UserData": "refused"})
         got = await answers(world, *(KINDS[i % 10][0](i) for i in range(count)))
         assert sorted(got) == list(range(count))
