@@ -78,8 +78,8 @@ def _tenant(name: str, key: dict[str, str], daily: int) -> dict[str, Any]:
             {
                 "subject": "role/editor",
                 "actions": ["submit"],
-                "read": ["oss://*-vault/*"],
-                "write": ["oss://*-vault/*"],
+                "read": [f"oss://{name}-vault/*"],
+                "write": [f"oss://{name}-vault/*"],
                 "effect": "deny",
             },
         ],
