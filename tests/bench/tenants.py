@@ -36,6 +36,7 @@ from ims_gateway.identity.key_sets import KeySets
 from ims_gateway.identity.keys import key_hash
 from ims_gateway.identity.retrieval import retrieve
 from ims_gateway.identity.tokens import Tokens
+from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.loading import load
@@ -94,6 +95,8 @@ def _flatness(folder: Path, many: int) -> list[dict[str, Any]]:
 def _serving(folder: Path, count: int) -> list[dict[str, Any]]:
     config = written(folder / "served", count)
     port = 20000 + os.getpid() % 20000
+    # As where a job has migrated before the gateways start.
+    upgrade(_ledger(folder))
     started = time.monotonic()
     with _serve(config, folder, port), Client(f"127.0.0.1:{port}", api_key=KEY) as client:
         _until(lambda: _answers(client))
@@ -186,7 +189,7 @@ def _serve(config: Path, folder: Path, port: int) -> Any:
         "PATH": os.environ["PATH"],
         "IMSGW_CONFIG_DIR": str(config),
         "IMSGW_KEY_PEPPER": PEPPER,
-        "IMSGW_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "IMSGW_DATABASE_URL": _ledger(folder),
         "IMSGW_LISTEN": f"127.0.0.1:{port}",
         "IMSGW_METRICS_LISTEN": "",
         "IMSGW_DECISION_LOG": "",
@@ -229,6 +232,10 @@ def _until(condition: Callable[[], bool]) -> None:
 
 def _put(folder: Path, number: int, text: str) -> None:
     (folder / "tenants" / f"t{number}.yaml").write_text(text, encoding="utf-8")
+
+
+def _ledger(folder: Path) -> str:
+    return f"sqlite:///{folder / 'ledger.db'}"
 
 
 def _hash(key: str) -> str:

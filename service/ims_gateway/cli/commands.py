@@ -64,18 +64,15 @@ def _settings(kind: type[AnySettings]) -> AnySettings:
 @contextmanager
 def _schema_faults() -> Iterator[None]:
     """End the process with what is wrong with the ledger's database, if that is it."""
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - others start without SQLAlchemy
-
-    from ims_gateway.jobs.migrate import UnknownRevision  # noqa: PLC0415
+    from ims_gateway.jobs.migrate import LedgerUnreachable, UnknownRevision  # noqa: PLC0415
 
     try:
         yield
     except UnknownRevision as error:
         typer.echo(error, err=True)
         raise typer.Exit(UNUSABLE) from None
-    except DBAPIError as error:
-        # The driver's own words. They name host and user, and never hold the password.
-        typer.echo(f"the ledger cannot be reached or written: {error.orig}", err=True)
+    except LedgerUnreachable as error:
+        typer.echo(f"the ledger cannot be reached or written: {error}", err=True)
         raise typer.Exit(UNAVAILABLE) from None
 
 
@@ -160,7 +157,7 @@ def upgrade_ledger(
     Needs IMSGW_DATABASE_URL and no other setting. May run as often, and as many at once, as you
     like.
     """
-    from ims_gateway.jobs.migrate import upgrade  # noqa: PLC0415 - others start without SQLAlchemy
+    from ims_gateway.jobs.migrate import upgrade  # noqa: PLC0415 - others need no ledger
 
     settings = _settings(LedgerSettings)
     with _schema_faults():

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -17,7 +18,7 @@ from alembic.script import ScriptDirectory
 
 from ims_gateway.errors import QuotaExceeded
 from ims_gateway.jobs import audit, migrate, migrations
-from ims_gateway.jobs.migrate import HEAD, upgrade
+from ims_gateway.jobs.migrate import HEAD, LedgerUnreachable, upgrade
 from ims_gateway.jobs.schema import metadata
 from ims_gateway.jobs.sqlite import SqliteSession
 from ims_gateway.quota.limits import CountLimit
@@ -110,11 +111,11 @@ async def test_processes_that_upgrade_at_once_all_succeed(tmp_path):
 
 def test_a_database_that_cannot_be_written_is_an_error(tmp_path):
     """And not a gateway without a ledger."""
-    with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+    with pytest.raises(LedgerUnreachable):
         upgrade(url(tmp_path / "no" / "such" / "folder.db"))
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"not a database" * 100)
-    with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+    with pytest.raises(LedgerUnreachable):
         upgrade(url(broken))
 
 
@@ -156,3 +157,17 @@ def test_what_was_used_before_limits_had_buckets_is_kept(tmp_path):
         with pytest.raises(QuotaExceeded):
             ledger.admit(intent(1), one)
         assert audit.differences(ledger.db) == audit.misplaced_holds(ledger.db) == []
+
+
+def test_a_start_with_nothing_to_migrate_imports_neither_sqlalchemy_nor_alembic(database_url):
+    """They take half a second and twenty megabytes."""
+    program = """if True:
+        import sys
+        import ims_gateway.app
+        done = ims_gateway.app.upgrade(sys.argv[1])
+        print(done.before == done.after, "sqlalchemy" in sys.modules, "alembic" in sys.modules)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program, database_url], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False", "False"]
