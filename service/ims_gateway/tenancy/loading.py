@@ -8,7 +8,7 @@ a tenant fails (`checks.py`). What it never does: wait, or report.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,11 +19,12 @@ from ims_gateway.quota.prices import NO_PRICES
 from ims_gateway.tenancy import platform as platforms
 from ims_gateway.tenancy.checks import NO_CHECKS, Checks, ChecksOf, no_checks
 from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.filed import Filed, filed
+from ims_gateway.tenancy.examining import Examined, examine, examine_all
+from ims_gateway.tenancy.filed import Filed
 from ims_gateway.tenancy.index import PLATFORM, Entries, Index, entries_of
 from ims_gateway.tenancy.looking import CHECKS, TENANTS, Stamps, look, tenants
 from ims_gateway.tenancy.platform import Platform
-from ims_gateway.tenancy.reading import ConfigurationError, Fault, text_of
+from ims_gateway.tenancy.reading import ConfigurationError, Fault
 
 NO_TENANT: Final = Fault("tenants", 0, "no tenant")
 UNREAD: Final = -1
@@ -55,10 +56,9 @@ def load(folder: Path, checks_of: ChecksOf = no_checks) -> Loaded:
     platform, faults = platforms.read_all(folder)
     # Without the platform no tenant can be opened, to be checked.
     checks = NO_CHECKS if faults else checks_of(folder)
-    read = _Reading(folder, platform, Directory(platform, {}, _index_of(platform)), checks)
+    read = _Reading(platform, Directory(platform, {}, _index_of(platform)), checks)
     with _without_collections():
-        for path in tenants(seen.stamps):
-            read.take([path])
+        read.take(examine_all(folder, tenants(seen.stamps), platform))
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
         raise ConfigurationError(faults or [NO_TENANT])
@@ -116,11 +116,13 @@ def _read(
     folder: Path, before: Loaded, changed: set[str], platform: Platform, checks: Checks
 ) -> _Reading:
     """Take the tenants' files that changed, under this platform and with these checks."""
-    read = _Reading(folder, platform, before.directory, checks)
+    read = _Reading(platform, before.directory, checks)
     if platform is not before.directory.platform:
         # What was wrong with a tenant's file may be mended by the platform's.
         changed = changed | before.faults.keys()
-    read.take(tenants(changed))
+    same_rules = platform is before.directory.platform
+    known = before.directory.filed if same_rules else {}
+    read.take(examine(folder, tenants(changed), platform, known))
     return read
 
 
@@ -134,8 +136,7 @@ def _with_grants_of_before(platform: Platform, before: Loaded) -> Platform:
 class _Reading:
     """Tenants' files on their way into a directory."""
 
-    def __init__(self, folder: Path, platform: Platform, before: Directory, checks: Checks) -> None:
-        self._folder = folder
+    def __init__(self, platform: Platform, before: Directory, checks: Checks) -> None:
         self._checks = checks
         self._platform = platform
         self._before = before
@@ -157,24 +158,18 @@ class _Reading:
         )
         return Directory(self._platform, self.filed, self._index, still)
 
-    def take(self, paths: Sequence[str]) -> None:
+    def take(self, found: Iterable[Examined]) -> None:
         """Take the files that are good, all at once, and leave the tenants of bad ones."""
         good: list[tuple[str, Filed, Entries]] = []
-        for path in paths:
-            name = path.removeprefix(TENANTS).removesuffix(".yaml")
-            self.looked_at.add(name)
-            file = self._folder / path
-            try:
-                text = text_of(file)
-                if not self._is_as_before(name, text):
-                    tenant, entries = filed(file, text, self._platform)
-                    self._check(tenant)
-                    good.append((path, tenant, entries))
-            except ConfigurationError as error:
-                if file.exists():
-                    self.faults[path] = error.faults
-                else:
-                    self._forget(name)
+        for file in found:
+            self.looked_at.add(file.tenant)
+            faults = (*file.faults, *(self._failed(file.good[0]) if file.good else ()))
+            if faults:
+                self.faults[file.path] = faults
+            elif file.good:
+                good.append((file.path, *file.good))
+            elif not file.same:
+                self._forget(file.tenant)
         for _, tenant, _ in good:
             self._forget(tenant.name)
         for path, tenant, entries in good:
@@ -189,18 +184,11 @@ class _Reading:
                 faults[fault.file] = (*faults.get(fault.file, ()), fault)
         return faults
 
-    def _check(self, tenant: Filed) -> None:
-        """Raise ConfigurationError where a tenant does not pass its checks."""
-        if tenant.name not in self._checks.tenants:
-            return
-        if failed := self._checks.check(tenant.opened(self._platform)):
-            raise ConfigurationError(_failing(f"{tenant.name}.yaml", each) for each in failed)
-
-    def _is_as_before(self, name: str, text: str) -> bool:
-        """Say whether only the file's stamp is new: of a checkout that is swapped, most are."""
-        before = self._before.filed.get(name)
-        same = self._platform is self._before.platform and before is not None
-        return same and before is not None and before.text == text
+    def _failed(self, tenant: Filed) -> Iterator[Fault]:
+        """Yield a fault for each of its checks that a tenant does not pass."""
+        if tenant.name in self._checks.tenants:
+            for fault in self._checks.check(tenant.opened(self._platform)):
+                yield _failing(f"{tenant.name}.yaml", fault)
 
     def _put(self, path: str, tenant: Filed, entries: Entries) -> None:
         if owners := self._index.owners(entries):
