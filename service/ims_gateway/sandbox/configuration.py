@@ -1,4 +1,4 @@
-"""Configuration of a sandbox: two tenants, one account, keys made anew at every start."""
+"""Configuration of a sandbox: two tenants, an operator, one account, and keys of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ ACCESS_KEY_ID: Final = "SANDBOX-ACCESS-KEY"
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What a sandbox's gateway is started with, and the API key of each tenant."""
+    """What a sandbox's gateway is started with, and the API keys of each tenant and the operator.
+
+    Keys are made anew at every start.
+    """
 
     settings: Settings
     environment: dict[str, str]
     api_keys: dict[str, str]
+    operator_key: str
 
 
 def account_secret() -> str:
@@ -47,9 +51,11 @@ def write(
     }
     _write_yaml(folder / "accounts.yaml", {"accounts": [account]})
     for name, daily in (("acme", 100_000), ("globex", 1)):
-        key_id, api_keys[name] = new_key()
-        key = {"id": key_id, "hash": key_hash(api_keys[name], pepper.encode())}
+        api_keys[name], key = _key(pepper)
         _write_yaml(folder / "tenants" / f"{name}.yaml", _tenant(name, key, daily))
+    operator_key, key = _key(pepper)
+    operators = [{"name": "operator", "keys": [key]}]
+    _write_yaml(folder / "operators.yaml", {"operators": operators})
     settings = Settings(
         config_dir=folder,
         key_pepper=SecretStr(pepper),
@@ -64,7 +70,13 @@ def write(
         "ALIBABA_CLOUD_ACCESS_KEY_ID": ACCESS_KEY_ID,
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret,
     }
-    return Sandbox(settings, environment, api_keys)
+    return Sandbox(settings, environment, api_keys, operator_key)
+
+
+def _key(pepper: str) -> tuple[str, dict[str, str]]:
+    """Return a fresh key, and what a file holds of it."""
+    key_id, key = new_key()
+    return key, {"id": key_id, "hash": key_hash(key, pepper.encode())}
 
 
 def _tenant(name: str, key: dict[str, str], daily: int) -> dict[str, Any]:

@@ -16,7 +16,10 @@ from ims_gateway.telemetry import logs, providers
 
 
 async def stay_up(folder: Path) -> None:
-    """Serve until SIGINT or SIGTERM. API keys are written to <folder>/<tenant>.key."""
+    """Serve until SIGINT or SIGTERM.
+
+    API keys are written to <folder>/<tenant>.key, the operator's to <folder>/operator.key.
+    """
     logs.configure()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,8 +45,8 @@ async def stay_up(folder: Path) -> None:
 
 
 def _introduce(folder: Path, sandbox: configuration.Sandbox) -> None:
-    for tenant, key in sandbox.api_keys.items():
-        path = folder / f"{tenant}.key"
+    for name, key in {**sandbox.api_keys, "operator": sandbox.operator_key}.items():
+        path = folder / f"{name}.key"
         path.touch(mode=0o600)
         path.write_text(f"{key}\n", encoding="utf-8")
     console = Console(highlight=False)
@@ -54,5 +57,10 @@ def _introduce(folder: Path, sandbox: configuration.Sandbox) -> None:
     console.print("Submit a job from another terminal:")
     console.print(
         f"  .venv/bin/imsctl --api-key-file {folder / 'acme.key'} submit cover "
-        "--input oss://acme-media/in.mp4 --wait"
+        "--input oss://acme-media/in.mp4 --wait\n",
+        soft_wrap=True,
+    )
+    console.print("See what was decided, as the platform's operator:")
+    console.print(
+        f"  .venv/bin/imsgw decisions list --api-key-file {folder / 'operator.key'}", soft_wrap=True
     )
