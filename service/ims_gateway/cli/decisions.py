@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # imported where they are needed: other commands start withou
     from imsgateway.v1.admin_service_pb2 import ListDecisionsResponse
 
     Record = ListDecisionsResponse.DecisionRecord
+
+WIDEST: Final = 160
 
 app = typer.Typer(help="Records of calls.", no_args_is_help=True)
 
@@ -78,9 +80,10 @@ def list_decisions(
 
 
 def _show_all(page: ListDecisionsResponse) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415
+
+    from ims_gateway_client.cli.console import console  # noqa: PLC0415
 
     table = Table("time", "decision", "tenant", "principal", "method", "result", "calls")
     for record in page.decisions:
@@ -95,15 +98,18 @@ def _show_all(page: ListDecisionsResponse) -> None:
         )
         table.add_row(*(Text(cell) for cell in cells))
     # Wider than a screen rather than an id that cannot be copied.
-    Console(soft_wrap=True).print(table)
+    wide = console()
+    wide.width = max(wide.width, WIDEST)
+    wide.print(table)
     if page.next_page_token:
         typer.echo(f"more with --page-token {page.next_page_token}")
 
 
 def _show(page: ListDecisionsResponse) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415
+
+    from ims_gateway_client.cli.console import console  # noqa: PLC0415
 
     if not page.decisions:
         typer.echo("no such decision; it may be too new (a second) or too old")
@@ -112,7 +118,7 @@ def _show(page: ListDecisionsResponse) -> None:
         for name, value in _facts(record):
             if value:
                 grid.add_row(name, Text(value))
-        Console(soft_wrap=True).print(grid)
+        console().print(grid)
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:

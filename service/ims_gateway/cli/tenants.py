@@ -53,16 +53,17 @@ def list_tenants(
     if desk.as_json:
         print_json(page)
         return
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415
+
+    from ims_gateway_client.cli.console import console  # noqa: PLC0415
 
     table = Table("tenant", "version", "account", "file")
     for tenant in page.tenants:
         wrong = "\n".join(_spelled(fault) for fault in tenant.faults)
         cells = (tenant.name, tenant.version, tenant.account, wrong or "in force")
         table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+    console().print(table)
     if page.next_page_token:
         typer.echo(f"more with --page-token {page.next_page_token}")
 
