@@ -10,7 +10,7 @@ from tests.reliability.naive import NAIVE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KILLS = 30
-NAIVE_KILLS = 12
+NAIVE_KILLS = 30
 
 
 @pytest.mark.parametrize("database", LEDGERS)
