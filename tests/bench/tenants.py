@@ -95,14 +95,15 @@ def _flatness(folder: Path, many: int) -> list[dict[str, Any]]:
 def _serving(folder: Path, count: int) -> list[dict[str, Any]]:
     config = written(folder / "served", count)
     port = 20000 + os.getpid() % 20000
+    target = f"127.0.0.1:{port}"
     # As where a job has migrated before the gateways start.
     upgrade(_ledger(folder))
     started = time.monotonic()
-    with _serve(config, folder, port), Client(f"127.0.0.1:{port}", api_key=KEY) as client:
-        _until(lambda: _answers(client))
+    with _serve(config, folder, port):
+        _until(lambda: _answers_anew(target))
         start_seconds = time.monotonic() - started
         gaps: list[float] = []
-        with Client(f"127.0.0.1:{port}", api_key=ROTATED) as rotated:
+        with Client(target, api_key=KEY) as client, Client(target, api_key=ROTATED) as rotated:
             text = tenant(1).replace(_hash(KEY), _hash(ROTATED))
             changed = time.monotonic()
             _put(config, 1, text)
@@ -212,6 +213,12 @@ def _answers(client: Client) -> bool:
     except (grpc.RpcError, GatewayError):
         return False
     return True
+
+
+def _answers_anew(target: str) -> bool:
+    """Call over a new connection: one that was refused waits for seconds before it tries again."""
+    with Client(target, api_key=KEY) as client:
+        return _answers(client)
 
 
 def _note(gaps: list[float], client: Client) -> bool:

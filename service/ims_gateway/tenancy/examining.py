@@ -24,7 +24,7 @@ from ims_gateway.tenancy.reading import ConfigurationError, Fault, text_of
 # Fewer are read sooner than another process has started.
 MANY: Final = 4_000
 # The other one begins later.
-SHARE_OF_THE_OTHER: Final = 0.44
+SHARE_OF_THE_OTHER: Final = 0.36
 
 
 @dataclass(frozen=True, slots=True)

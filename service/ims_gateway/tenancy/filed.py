@@ -10,7 +10,7 @@ from pathlib import Path
 from ims_gateway.policy.grant import Grant
 from ims_gateway.quota.prices import NO_PRICES
 from ims_gateway.tenancy.files import TenantFile
-from ims_gateway.tenancy.index import Entries, entries_of
+from ims_gateway.tenancy.index import Entries
 from ims_gateway.tenancy.limits_file import BudgetFile, limit_of
 from ims_gateway.tenancy.platform import (
     Platform,
@@ -44,7 +44,7 @@ class Filed:
     @property
     def entries(self) -> Entries:
         """All by which the tenant's principals are found."""
-        return entries_of(credentials(self.name, self._file.principals))
+        return entries_in(self._file)
 
     def version(self, platform: Platform) -> str:
         """Return what changes whenever the tenant does, or the platform's rules."""
@@ -65,7 +65,7 @@ def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Entries]:
     Raises ConfigurationError with every fault.
     """
     file = parse(text, path.name, TenantFile)
-    found = credentials(file.name, file.principals)
+    found = entries_in(file)
     faults = [*_faults(path, text, file, platform)]
     faults += unknown_issuers(path.name, found, platform.issuers)
     if faults:
@@ -73,7 +73,21 @@ def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Entries]:
     packed = zlib.compress(text.encode(), 1)
     # Ten thousand tenants have one account, and keep its name once.
     account = sys.intern(file.account)
-    return Filed(file.name, packed, account, guests_of(file.grants)), entries_of(found)
+    return Filed(file.name, packed, account, guests_of(file.grants)), found
+
+
+def entries_in(file: TenantFile) -> Entries:
+    """Return what an index has of a file; the same as of the tenant's credentials, but sooner."""
+    found = file.principals
+    return Entries(
+        tuple(bytes.fromhex(key.hash) for principal in found for key in principal.keys),
+        tuple(spiffe_id for principal in found for spiffe_id in principal.spiffe_ids),
+        tuple(
+            (token.issuer, tuple(sorted(token.claims.items())))
+            for principal in found
+            for token in principal.tokens
+        ),
+    )
 
 
 def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:

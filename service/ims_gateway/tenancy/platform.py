@@ -13,6 +13,7 @@ from ims_gateway.policy.grant import Grant
 from ims_gateway.quota.prices import NO_PRICES, PriceList
 from ims_gateway.tenancy.files import AccountFile, AccountsFile, IssuerFile, IssuersFile
 from ims_gateway.tenancy.grant_file import GrantFile, GrantsFile
+from ims_gateway.tenancy.index import Entries, entries_of
 from ims_gateway.tenancy.limits_file import PricesFile
 from ims_gateway.tenancy.principal_file import OperatorFile, OperatorsFile, PrincipalFile
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, FileModel, read
@@ -64,7 +65,7 @@ def read_all(folder: Path) -> tuple[Platform, list[Fault]]:
     prices = _read_optional(folder / "prices.yaml", PricesFile, faults)
     known = {issuer.name: issuer for issuer in issuers.issuers} if issuers else {}
     found = credentials("", operators.operators if operators else (), operator=True)
-    faults += unknown_issuers("operators.yaml", found, known)
+    faults += unknown_issuers("operators.yaml", entries_of(found), known)
     platform = Platform(
         {account.name: account for account in accounts.accounts} if accounts else {},
         known,
@@ -129,11 +130,9 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def unknown_issuers(
-    file: str, found: Credentials, issuers: Mapping[str, IssuerFile]
-) -> list[Fault]:
+def unknown_issuers(file: str, found: Entries, issuers: Mapping[str, IssuerFile]) -> list[Fault]:
     """Return a fault for each issuer that tokens are named of and that is not known."""
-    unknown = sorted({token.issuer for token in found.tokens} - issuers.keys())
+    unknown = sorted({issuer for issuer, _ in found.tokens} - issuers.keys())
     return [Fault(file, 0, f"issuer {name} is not in issuers.yaml") for name in unknown]
 
 
