@@ -9,8 +9,9 @@
     send           signed, once
     settle         accepted, rejected (quota returned) or unknown (quota held): one transaction
 
-Recall stands in the transaction of `admit`, and apart from it only where policy says no: a repeated
-call gets its job although the grant or the quota is gone by now. From `admit` to `settle` a submit
+Recall stands in the transaction of `admit`, and apart from it only where the answer is no before:
+where policy says so, or a wait would be in vain. A repeated call gets its job although the grant or
+the quota is gone by now. From `admit` to `settle` a submit
 runs in a task of its own, since a caller's deadline or hang-up cancels the gRPC handler wherever it
 stands, and a paid call must be settled all the same.
 """
