@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ def examine(
 
 def examine_all(folder: Path, paths: Sequence[str], platform: Platform) -> list[Examined]:
     """Examine all files at a start, with another process where they are very many."""
-    if len(paths) < MANY or len(os.sched_getaffinity(0)) == 1:
+    if len(paths) < MANY or os.cpu_count() == 1:
         return examine(folder, paths, platform, {})
     own = round(len(paths) * (1 - SHARE_OF_THE_OTHER))
     command = [sys.executable, "-c", f"import {__name__} as here; here.serve_another()"]
@@ -60,8 +61,11 @@ def examine_all(folder: Path, paths: Sequence[str], platform: Platform) -> list[
     ) as other:
         assert other.stdin is not None  # noqa: S101 - for mypy
         assert other.stdout is not None  # noqa: S101 - for mypy
-        pickle.dump((folder, paths[own:], platform), other.stdin)
-        other.stdin.close()
+        # One that could not start reads nothing, and its part is examined here in the end.
+        with suppress(BrokenPipeError):
+            pickle.dump((folder, paths[own:], platform), other.stdin)
+        with suppress(BrokenPipeError):
+            other.stdin.close()
         found = examine(folder, paths[:own], platform, {})
         told = other.stdout.read()
     if other.returncode:
