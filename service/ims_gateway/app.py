@@ -50,6 +50,7 @@ from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
+from ims_gateway.tenancy.loading import Beginning
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.credentials import (
     CredentialsProvider,
@@ -106,6 +107,7 @@ class Gateway:
 async def gateway(
     settings: Settings,
     environment: Mapping[str, str],
+    beginning: Beginning | None = None,
     *,
     span_processors: tuple[SpanProcessor, ...] = (),
     clock: Callable[[], int] | None = None,
@@ -113,6 +115,8 @@ async def gateway(
     gates_of: Callable[[Mapping[str, Account]], Gates] = Gates,
 ) -> AsyncIterator[Gateway]:
     """Build and start a gateway, and close it in the end.
+
+    The reading of its configuration may have begun already.
 
     Clock (microseconds since the epoch), ledger and way out can be replaced by others of the same
     kind, which then take part in a whole gateway.
@@ -126,7 +130,7 @@ async def gateway(
         reloads.add(1, {conventions.OUTCOME: "faulty" if live.faults else "taken"})
 
     health = Health()
-    live = Live(settings.config_dir, told, checks_of=Examiner().read)
+    live = Live(beginning or Beginning(settings.config_dir), told, checks_of=Examiner().read)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:

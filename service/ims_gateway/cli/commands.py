@@ -22,6 +22,7 @@ from ims_gateway.cli.quota import reconcile
 from ims_gateway.cli.tenants import app as tenants
 from ims_gateway.cli.tenants import reload
 from ims_gateway.settings import LedgerSettings, Settings, environment
+from ims_gateway.tenancy.loading import Beginning
 from ims_gateway.tenancy.reading import ConfigurationError
 
 app = typer.Typer(
@@ -79,12 +80,14 @@ def _schema_faults() -> Iterator[None]:
 @app.command()
 def serve() -> None:
     """Serve gRPC until SIGTERM. Settings come from variables that begin with IMSGW_."""
+    settings = _settings(Settings)
+    # Importing the rest takes a second, in which very many tenants are read already.
+    beginning = Beginning(settings.config_dir)
     from ims_gateway.cli.serve import serve as run  # noqa: PLC0415 - others start without grpc
 
-    settings = _settings(Settings)
     try:
         with _schema_faults():
-            asyncio.run(run(settings, environment()))
+            asyncio.run(run(settings, environment(), beginning))
     except ConfigurationError as error:
         for fault in error.faults:
             typer.echo(fault, err=True)

@@ -11,11 +11,12 @@ import structlog
 from ims_gateway.app import gateway
 from ims_gateway.settings import Settings
 from ims_gateway.telemetry import logs, providers
+from ims_gateway.tenancy.loading import Beginning
 
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, environment: Mapping[str, str]) -> None:
+async def serve(settings: Settings, environment: Mapping[str, str], beginning: Beginning) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises ConfigurationError before the port is opened.
@@ -32,7 +33,7 @@ async def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         providers.serve_metrics(settings.metrics_listen) if settings.metrics_listen else None
     )
     try:
-        async with gateway(settings, environment, span_processors=processors) as running:
+        async with gateway(settings, environment, beginning, span_processors=processors) as running:
             log.info("serving", listen=settings.listen, port=running.port)
             await stopped.wait()
             log.info("draining")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from ims_gateway.policy.grant import Grant
 from ims_gateway.quota.prices import NO_PRICES
@@ -59,15 +58,17 @@ class Filed:
         return parse(self.text, f"{self.name}.yaml", TenantFile)
 
 
-def filed(path: Path, text: str, platform: Platform) -> tuple[Filed, Entries]:
-    """Check a tenant's file by itself and against the platform's.
+def filed(tenant: str, text: str, platform: Platform) -> tuple[Filed, Entries]:
+    """Check the file that should be the tenant's by itself and against the platform's.
 
     Raises ConfigurationError with every fault.
     """
-    file = parse(text, path.name, TenantFile)
+    name = f"{tenant}.yaml"
+    file = parse(text, name, TenantFile)
     found = entries_in(file)
-    faults = [*_faults(path, text, file, platform)]
-    faults += unknown_issuers(path.name, found, platform.issuers)
+    faults = [*_faults(tenant, text, file, platform)]
+    if found.tokens:
+        faults += unknown_issuers(name, found, platform.issuers)
     if faults:
         raise ConfigurationError(faults)
     packed = zlib.compress(text.encode(), 1)
@@ -112,17 +113,17 @@ def tenant_of(file: TenantFile, version: str, platform: Platform) -> Tenant:
     )
 
 
-def _faults(path: Path, text: str, file: TenantFile, platform: Platform) -> list[Fault]:
-    faults = []
-    if file.name != path.stem:
-        faults.append(fault_at(text, path.name, ["name"], f"must be {path.stem}, as the file's"))
+def _faults(tenant: str, text: str, file: TenantFile, platform: Platform) -> list[Fault]:
+    faults, name = [], f"{tenant}.yaml"
+    if file.name != tenant:
+        faults.append(fault_at(text, name, ["name"], f"must be {tenant}, as the file's"))
     # Without accounts, their file is at fault, and says so itself.
     if platform.accounts and file.account not in platform.accounts:
-        faults.append(fault_at(text, path.name, ["account"], "not in accounts.yaml"))
+        faults.append(fault_at(text, name, ["account"], "not in accounts.yaml"))
     for number, limit in enumerate(file.limits):
         if isinstance(limit, BudgetFile) and platform.prices is NO_PRICES:
             where: list[str | int] = ["limits", number]
-            faults.append(fault_at(text, path.name, where, "a budget needs prices.yaml"))
+            faults.append(fault_at(text, name, where, "a budget needs prices.yaml"))
     return faults
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from ims_gateway.tenancy.checks import ChecksOf, no_checks
 from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.loading import Loaded, load, refresh
+from ims_gateway.tenancy.loading import Beginning, Loaded, finish, refresh
 from ims_gateway.tenancy.looking import TENANTS
 from ims_gateway.tenancy.reading import Fault
 
@@ -30,23 +29,23 @@ log = structlog.get_logger()
 
 
 class Live:
-    """The directory of the configuration folder, as it is now.
+    """The directory of the configuration folder whose reading has begun, as it is now.
 
     `told` is called with every directory that replaces another one and with every change of the
     faults. `checks_of` reads what tenants have to pass before they are taken.
-    Raises ConfigurationError as `loading.load` does.
+    Raises ConfigurationError as `loading.finish` does.
     """
 
     def __init__(
         self,
-        folder: Path,
+        beginning: Beginning,
         told: Callable[[Live], None] | None = None,
         checks_of: ChecksOf = no_checks,
     ) -> None:
-        self._folder = folder
+        self._folder = beginning.folder
         self._checks_of = checks_of
         self._told = told
-        self._loaded = load(folder, checks_of)
+        self._loaded = finish(beginning, checks_of)
         self._one_at_a_time = asyncio.Lock()
         _report_faults(self._loaded, {})
 

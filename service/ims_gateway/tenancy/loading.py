@@ -19,7 +19,7 @@ from ims_gateway.quota.prices import NO_PRICES
 from ims_gateway.tenancy import platform as platforms
 from ims_gateway.tenancy.checks import NO_CHECKS, Checks, ChecksOf, no_checks
 from ims_gateway.tenancy.directory import Directory
-from ims_gateway.tenancy.examining import Examined, examine, examine_all
+from ims_gateway.tenancy.examining import Examination, Examined, examine
 from ims_gateway.tenancy.filed import Filed
 from ims_gateway.tenancy.index import PLATFORM, Entries, Index, entries_of
 from ims_gateway.tenancy.looking import CHECKS, TENANTS, Stamps, look, tenants
@@ -46,24 +46,41 @@ class Loaded:
     checks: Checks = NO_CHECKS
 
 
+class Beginning:
+    """A start that has begun: the platform is read, and of very many tenants some are being read.
+
+    Whatever else there is to do before `finish`, such as to import the gateway, is done meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stamps = look(folder, 0).stamps
+        self.platform, self.faults = platforms.read_all(folder)
+        self.examination = Examination(folder, tenants(self.stamps), self.platform)
+
+
 def load(folder: Path, checks_of: ChecksOf = no_checks) -> Loaded:
-    """Read the folder for the first time; a bad tenant's file leaves out its tenant only.
+    """Read the folder for the first time, at once. Raises ConfigurationError as `finish` does."""
+    return finish(Beginning(folder), checks_of)
+
+
+def finish(beginning: Beginning, checks_of: ChecksOf = no_checks) -> Loaded:
+    """Read what is left to read at a start; a bad tenant's file leaves out its tenant only.
 
     Raises ConfigurationError with all faults, for a bad file of the platform and where no tenant
     is good.
     """
-    seen = look(folder, 0)
-    platform, faults = platforms.read_all(folder)
+    platform, faults = beginning.platform, beginning.faults
     # Without the platform no tenant can be opened, to be checked.
-    checks = NO_CHECKS if faults else checks_of(folder)
+    checks = NO_CHECKS if faults else checks_of(beginning.folder)
     read = _Reading(platform, Directory(platform, {}, _index_of(platform)), checks)
     with _without_collections():
-        read.take(examine_all(folder, tenants(seen.stamps), platform))
+        read.take(beginning.examination.finish())
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
         raise ConfigurationError(faults or [NO_TENANT])
     found = {**checks.faults, **read.faults}
-    return Loaded(read.directory(), seen.stamps, found, checks=checks)
+    return Loaded(read.directory(), beginning.stamps, found, checks=checks)
 
 
 def refresh(

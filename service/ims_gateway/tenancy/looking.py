@@ -57,6 +57,11 @@ def tenants(paths: Iterator[str] | Mapping[str, int] | set[str]) -> list[str]:
     return sorted(path for path in paths if path.startswith(TENANTS))
 
 
+def tenant_in(path: str) -> str:
+    """Return the name of the tenant whose file it is."""
+    return path.removeprefix(TENANTS).removesuffix(".yaml")
+
+
 def _platform(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     for name in NAMES:
         with suppress(OSError):

@@ -51,12 +51,13 @@ def read(path: Path, model: type[FileModel]) -> FileModel:
     return parse(text_of(path), path.name, model)
 
 
-def text_of(path: Path) -> str:
+def text_of(path: Path | str) -> str:
     """Return a file's text. Raises ConfigurationError where it cannot be read."""
     try:
-        return path.read_bytes().decode()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a start opens thousands
+            return file.read().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([Fault(path.name, 0, type(error).__name__)]) from None
+        raise ConfigurationError([Fault(Path(path).name, 0, type(error).__name__)]) from None
 
 
 def parse(text: str, name: str, model: type[FileModel]) -> FileModel:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from ims_gateway.tenancy.examining import MANY
-from ims_gateway.tenancy.loading import load
+from ims_gateway.tenancy.loading import Beginning, finish, load
 
 BAD = (7, MANY - 7)
 
@@ -44,3 +44,25 @@ def test_a_part_that_another_process_has_read_is_like_the_rest(folder):
     assert {fault.file for found in loaded.faults.values() for fault in found} == {
         f"t{number}.yaml" for number in BAD
     }
+
+
+def test_files_that_the_other_process_does_not_answer_for_are_read_all_the_same(
+    folder, monkeypatch
+):
+    """A helper that dies costs time, and no tenant."""
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    (folder / "pickle.py").write_text("raise SystemExit(1)", encoding="utf-8")
+
+    assert len(load(folder).directory) == MANY - len(BAD)
+
+
+def test_a_start_that_has_begun_serves_the_files_as_they_were_seen_then(folder):
+    """A file that comes while the gateway is imported is left to the first look for changes."""
+    beginning = Beginning(folder)
+    (folder / "tenants" / "late.yaml").write_text(text("late"), encoding="utf-8")
+    (folder / "tenants" / "t0.yaml").unlink()
+
+    loaded = finish(beginning)
+
+    assert "late" not in loaded.directory.filed
+    assert {f"t{number}" for number in range(1, MANY) if number not in BAD} <= set(loaded.directory)
