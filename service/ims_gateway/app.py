@@ -30,6 +30,7 @@ from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.identity.key_sets import KeySets
 from ims_gateway.identity.retrieval import retrieve
 from ims_gateway.identity.tokens import Tokens
+from ims_gateway.job_trace import JobTraces
 from ims_gateway.jobs.database import database
 from ims_gateway.jobs.leasing import Leases
 from ims_gateway.jobs.ledger import Ledger
@@ -190,7 +191,15 @@ async def gateway(
         )
         _add_services(
             server,
-            JobService(submission, bulk, following, authorization, validation, clock=clock),
+            JobService(
+                submission,
+                bulk,
+                following,
+                authorization,
+                validation,
+                traces=JobTraces(following, ledger, keeping.flush, clock),
+                clock=clock,
+            ),
             AccessService(submission, authorization, lambda: live.directory.prices),
             QuotaService(
                 Consumption(ledger, lambda: live.directory.prices, clock), authorization, validation

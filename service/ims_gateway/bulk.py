@@ -17,7 +17,7 @@ from ims_gateway.errors import Refusal, UpstreamBusy
 from ims_gateway.jobs.record import JobRecord
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.submission import Submission
-from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.call import Call, current
 from ims_gateway.telemetry.calls import Calls
 from imsgateway.v1 import job_pb2, job_service_pb2
 
@@ -81,6 +81,8 @@ class Bulk:
 
     async def _answer(self, stream: Call, item: Item) -> Outcome:
         call = self._calls.open_item(stream, item.index)
+        # Of this item's task only: its log lines are about the item.
+        current.set(call)
         try:
             result = await self._submit(call, item.request)
         except asyncio.CancelledError:

@@ -47,6 +47,7 @@ REQUESTS: dict[str, Callable[[str, str], Request]] = {
         "request": {"parent": tenant, "job": JOB},
     },
     "JobService/GetJob": lambda job, _: {"name": job, "include_download_urls": True},
+    "JobService/GetJobTrace": lambda job, _: {"name": f"{job}/trace"},
     "JobService/ListJobs": lambda _, tenant: {"parent": tenant},
     "JobService/WatchJob": lambda job, _: {"name": job},
     "JobService/CancelJob": lambda job, _: {"name": job},

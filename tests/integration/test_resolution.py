@@ -373,16 +373,22 @@ async def test_administration_is_for_operators_whether_it_is_served_or_not(desk)
     assert {record["code"] for record in desk.world.records} >= {"PERMISSION_DENIED"}
 
 
+def trace_of(job: str) -> job_service_pb2.GetJobTraceRequest:
+    """Return the request for a job's trace."""
+    return job_service_pb2.GetJobTraceRequest(name=f"{job}/trace")
+
+
 async def test_operator_has_no_part_in_what_tenants_do(desk):
     """Jobs, quotas and policies belong to tenants, and an operator belongs to none."""
     for method in methods(job_service_pb2, quota_service_pb2, access_service_pb2):
-        if method.name in ("WhoAmI", "GetJob", "WatchJob", "CancelJob"):
+        if method.name in ("WhoAmI", "GetJob", "GetJobTrace", "WatchJob", "CancelJob"):
             continue
         seen = await call(desk.world.target, desk.key, method)
         assert seen == grpc.StatusCode.PERMISSION_DENIED, method.name
     job = await desk.world.acme.submit(cover())
     for made in (
         desk.client.jobs.GetJob(job_service_pb2.GetJobRequest(name=job.name)),
+        desk.client.jobs.GetJobTrace(trace_of(job.name)),
         desk.client.jobs.WatchJob(job_service_pb2.WatchJobRequest(name=job.name)).read(),
         desk.client.jobs.CancelJob(job_service_pb2.CancelJobRequest(name=job.name)),
         desk.client.jobs.SubmitJob(job_service_pb2.SubmitJobRequest(job=cover())),

@@ -24,10 +24,10 @@ from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.jobs.database import database
-from ims_gateway.sandbox.trace_tree import SpanKeeper
 from ims_gateway.settings import Settings
 from ims_gateway_client import AsyncClient
 from imsgateway.v1 import job_pb2
+from tests.spans import SpanKeeper
 
 PEPPER = "a pepper that is long enough for it"
 SECRET = "the-account-secret"

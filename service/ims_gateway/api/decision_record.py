@@ -48,7 +48,12 @@ def record_message(record: Mapping[str, Any]) -> Record:
         limits=[decision_pb2.QuotaEffect.LimitEffect(**limit) for limit in quota.get("limits", ())],
         duration=_duration(record.get("duration_us")),
         steps=[
-            Record.Step(step=step["step"], outcome=step["outcome"], duration=_duration(step["us"]))
+            Record.Step(
+                step=step["step"],
+                outcome=step["outcome"],
+                duration=_duration(step["us"]),
+                start_offset=_duration(step.get("at_us")),
+            )
             for step in record.get("steps", ())
         ],
         count=record.get("count", 1),

@@ -11,8 +11,10 @@ import grpc
 from ims_gateway.api import ratelimit
 from ims_gateway.api.bulk_items import read_items, reply_of
 from ims_gateway.api.job_message import job_message
+from ims_gateway.api.job_trace_message import job_trace_message
 from ims_gateway.bulk import Bulk
 from ims_gateway.following import Following
+from ims_gateway.job_trace import JobTraces
 from ims_gateway.jobs.record import JobRecord
 from ims_gateway.jobs.states import State
 from ims_gateway.policy.authorization import Authorization
@@ -26,7 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
-    """Submit, get, list, watch and cancel."""
+    """Submit, get, trace, list, watch and cancel."""
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         authorization: Authorization,
         validation: Validation,
         *,
+        traces: JobTraces,
         clock: Callable[[], int],
     ) -> None:
         self._submission = submission
         self._bulk = bulk
         self._following = following
+        self._traces = traces
         self._authorization = authorization
         self._validation = validation
         self._clock = clock
@@ -66,6 +70,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if request.include_download_urls and record.state is State.SUCCEEDED:
             fresh = await self._following.fresh_reply(call, record)
         return pb.GetJobResponse(job=self._message(record, fresh_reply=fresh))
+
+    async def GetJobTrace(self, request: pb.GetJobTraceRequest, context: Context) -> Any:
+        """Return what happened to one job."""
+        call = current.get()
+        self._validation.check(request)
+        name = request.name.removesuffix("/trace")
+        tenant = self._authorization.tenant_of(call, name)
+        trace = await self._traces.get(call, tenant, name)
+        return pb.GetJobTraceResponse(trace=job_trace_message(trace))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> Any:
         """Return one page of jobs."""

@@ -11,6 +11,7 @@ from ims_gateway.errors import RateExceeded
 from ims_gateway.jobs import admission as admitting
 from ims_gateway.jobs import (
     adoption,
+    course,
     decisions,
     news,
     pages,
@@ -145,6 +146,10 @@ class Ledger:
         """Return the tenant's job of that id; another tenant's is not found."""
         record = await self._store.read(lambda db: rows.find_job(db, job_id))
         return record if record is not None and record.tenant == tenant else None
+
+    async def course(self, job_id: str) -> course.Course:
+        """Return the states that a job came to, and the times beside them."""
+        return await self._store.read(lambda db: course.read(db, job_id))
 
     async def page(
         self,

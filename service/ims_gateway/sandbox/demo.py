@@ -23,11 +23,12 @@ from ims_gateway.app import gateway
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.sandbox import configuration
-from ims_gateway.sandbox.trace_tree import SpanKeeper, trace_of
 from ims_gateway_client import AsyncClient
+from ims_gateway_client.cli.traces import trace_tree
 from ims_gateway_client.errors import GatewayError
 from ims_gateway_client.jobs import result_files
 from imsgateway.v1 import job_pb2
+from imsgateway.v1.job_trace_pb2 import JobTrace
 
 
 @dataclass(slots=True)
@@ -49,15 +50,12 @@ async def run(cases: Path) -> bool:
         http_port=None,
         https_port=0,
     )
-    spans = SpanKeeper()
     with tempfile.TemporaryDirectory() as folder:
         async with Emulator(emulated) as emulator:
             sandbox = configuration.write(
                 Path(folder), emulator, secret, listen="127.0.0.1:0", metrics_listen=""
             )
-            async with gateway(
-                sandbox.settings, sandbox.environment, span_processors=(spans,)
-            ) as running:
+            async with gateway(sandbox.settings, sandbox.environment) as running:
                 target = f"127.0.0.1:{running.port}"
                 async with (
                     AsyncClient(target, api_key=sandbox.api_keys["acme"]) as acme,
@@ -69,7 +67,8 @@ async def run(cases: Path) -> bool:
                         await _over_quota(globex, emulator),
                         await _repeated(acme, emulator),
                     ]
-    return _report(console, jobs, checks, spans)
+                    trace = await acme.trace(jobs[0].name)
+    return _report(console, jobs, checks, trace)
 
 
 def _samples(cases: Path) -> dict[str, job_pb2.Job]:
@@ -134,7 +133,7 @@ async def _repeated(client: AsyncClient, emulator: Emulator) -> Check:
 
 
 def _report(
-    console: Console, jobs: list[job_pb2.Job], checks: list[Check], spans: SpanKeeper
+    console: Console, jobs: list[job_pb2.Job], checks: list[Check], trace: JobTrace
 ) -> bool:
     table = Table(title="One job of each algorithm", title_justify="left")
     for column in ("algorithm", "state", "seconds", "result"):
@@ -150,8 +149,8 @@ def _report(
     for check in checks:
         others.add_row(check.what, check.seen, "yes" if check.holds else "NO")
     console.print(others)
-    console.print("The trace of the first job's submit")
-    console.print(trace_of(spans.spans, jobs[0].name))
+    console.print("What happened to the first job, as `imsctl trace` shows it\n")
+    console.print(trace_tree(trace))
     succeeded = sum(job.state == job_pb2.Job.STATE_SUCCEEDED for job in jobs)
     console.print(f"\n{succeeded} of {len(TABLE)} algorithms Succeeded")
     return succeeded == len(TABLE) and all(check.holds for check in checks)

@@ -115,8 +115,14 @@ class Call:
             raise
         finally:
             span.end()
-            microseconds = round((perf_counter() - started) * 1e6)
-            self.steps.append({"step": name, "outcome": outcome, "us": microseconds})
+            self.steps.append(
+                {
+                    "step": name,
+                    "outcome": outcome,
+                    "at_us": round((started - self.started) * 1e6),
+                    "us": round((perf_counter() - started) * 1e6),
+                }
+            )
 
     def end(self, code: int, reason: str = "") -> None:
         """Note how the call ended, and when."""
@@ -236,5 +242,6 @@ def outcome_of(error: BaseException) -> str:
     return reason_name(error.reason) if isinstance(error, Refusal) else type(error).__name__
 
 
-# The one context variable: set by the outermost interceptor, read once at the edge by a servicer.
+# The one context variable: set by the outermost interceptor, and for an item of a stream in the
+# item's own task. A servicer reads it once, at the edge; apart from that, only the log does.
 current: ContextVar[Call] = ContextVar("current_call")

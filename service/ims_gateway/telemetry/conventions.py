@@ -25,6 +25,7 @@ SHADOW_DIFFERENCES: Final = "imsgateway.policy.shadow_differences"
 SHADOW_OUTCOME: Final = "imsgateway.policy.shadow_outcome"
 POLICY_VERSION: Final = "imsgateway.policy_version"
 JOB_STATE: Final = "imsgateway.job_state"
+QUOTA_OUTCOME: Final = "imsgateway.quota.outcome"
 # Of a wait: how many calls went before at its begin, and how long it was thought to last.
 WAIT_AHEAD: Final = "imsgateway.wait.ahead"
 WAIT_ESTIMATE: Final = "imsgateway.wait.estimate_seconds"

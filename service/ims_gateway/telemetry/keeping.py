@@ -35,6 +35,7 @@ class Keeping:
         self._ledger = ledger
         self._most = most
         self._queue: deque[Record] = deque()
+        self._writing = asyncio.Lock()
 
     def put(self, record: Record) -> None:
         """Take a record. Never waits."""
@@ -64,19 +65,21 @@ class Keeping:
 
         Raises StoreUnavailable; it all waits on, then.
         """
-        batch = [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
-        if not batch:
-            return False
-        try:
-            decisions = await asyncio.to_thread(_decisions, batch)
-            await self._ledger.keep_decisions(decisions, self._most)
-        except (StoreUnavailable, asyncio.CancelledError):
-            self._queue.extendleft(reversed(batch))
-            raise
-        except Exception:
-            self.lost += len(batch)
-            raise
-        return True
+        # One at a time: who flushes to find a record must not overtake the batch that holds it.
+        async with self._writing:
+            batch = [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
+            if not batch:
+                return False
+            try:
+                decisions = await asyncio.to_thread(_decisions, batch)
+                await self._ledger.keep_decisions(decisions, self._most)
+            except (StoreUnavailable, asyncio.CancelledError):
+                self._queue.extendleft(reversed(batch))
+                raise
+            except Exception:
+                self.lost += len(batch)
+                raise
+            return True
 
     async def close(self) -> None:
         """Write all that waits, if the ledger takes it."""

@@ -26,7 +26,7 @@ def ended(**members):
         upstream_request_id="U-1",
         **members,
     )
-    call.steps.append({"step": "admit", "outcome": "RATE_EXCEEDED", "us": 70})
+    call.steps.append({"step": "admit", "outcome": "RATE_EXCEEDED", "at_us": 5, "us": 70})
     call.end(code_pb2.RESOURCE_EXHAUSTED, "RATE_EXCEEDED")
     return call
 
@@ -46,6 +46,7 @@ def test_every_field_of_a_record_is_in_the_message():
     assert message.policy.failed_dimension == message.policy.DIMENSION_DENY
     assert [each.allowed for each in message.policy.objects] == [True, False]
     assert message.steps[0].duration.ToMicroseconds() == 70
+    assert message.steps[0].start_offset.ToMicroseconds() == 5
     assert message.rule == "r2"
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -32,10 +33,12 @@ from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import (
     CancelJobResponse,
     GetJobResponse,
+    GetJobTraceResponse,
     ListJobsResponse,
     SubmitJobResponse,
     WatchJobResponse,
 )
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from imsgateway.v1.quota_service_pb2 import GetUsageResponse, ListUsageHistoryResponse
 
 NAME = "tenants/acme/jobs/0198-a"
@@ -442,6 +445,89 @@ def test_get_shows_the_job_in_the_words_of_the_flags(imsctl, gateway, at):
     assert shown["ended"] == "2026-04-01 09:31:30Z (after 90.0 s)"
     assert "\x1b" not in result.stdout
     assert "red \\x1b[31m" in result.stdout
+
+
+def _trace(state: str, **fields: Any) -> JobTrace:
+    """Return the trace of a job that was taken a second after its call began."""
+    trace = JobTrace(
+        name=f"{NAME}/trace",
+        algorithm="video_h2v",
+        state=f"STATE_{state}",
+        trace_id="0" * 31 + "1",
+        decision_id="d-1",
+        changes=[
+            {"state": "STATE_SUBMITTING", "time": {"seconds": 100}, "cause": "submit"},
+            {"state": "STATE_QUEUED", "time": {"seconds": 101}, "cause": "accepted"},
+        ],
+        read_time={"seconds": 220},
+        **fields,
+    )
+    if state == "SUCCEEDED":
+        trace.changes.add(state=Job.STATE_SUCCEEDED, time={"seconds": 200}, cause="red \x1b[31m")
+    return trace
+
+
+def _submit_of(**fields: Any) -> dict[str, Any]:
+    """Return a call of four seconds whose admission took the second of them."""
+    admit = {
+        "name": "admit",
+        "outcome": "ok",
+        "start_offset": {"seconds": 1},
+        "duration": {"seconds": 1},
+        "attributes": {"imsgateway.quota.outcome": "held"},
+        "limits": [{"limit_id": "daily", "metric": "submit/day", "limit": 9, "remaining": 4}],
+    }
+    call = {"start_time": {"seconds": 99}, "duration": {"seconds": 4}, "code": "OK"}
+    return call | {"steps": [admit]} | fields
+
+
+def test_trace_draws_steps_and_states_where_they_lie_in_time(imsctl, gateway):
+    """A step against its call, a state against the job's life; a hostile text moves no cursor."""
+    trace = _trace("SUCCEEDED", submit=_submit_of())
+    gateway.answers["WhoAmI"] = [WhoAmIResponse(tenant="tenants/acme")]
+    gateway.answers["GetJobTrace"] = [GetJobTraceResponse(trace=trace)]
+    result = imsctl("trace", NAME.rpartition("/")[2])
+    head, tree = result.stdout.split("\n\n")
+    submit, admit, job, submitting, queued, succeeded = map(str.rstrip, tree.splitlines())
+
+    assert result.exit_code == 0
+    assert gateway.requests("GetJobTrace")[0].name == f"{NAME}/trace"
+    assert f"job          {NAME}" in head
+    assert "video-h2v" in head
+    assert submit.endswith("OK")
+    assert submit.count("\u2588") == 24
+    assert "+1.00 s  1.00 s        \u2588\u2588\u2588\u2588\u2588\u2588 " in _narrow(admit)
+    assert admit.endswith("daily 4 of 9 left, quota held")
+    assert "+1.00 s  1 m 40 s" in _narrow(job)
+    assert submitting.startswith("├─ SUBMITTING")
+    assert queued.endswith("accepted")
+    assert "1 m 39 s" in queued
+    assert succeeded.startswith("└─ SUCCEEDED")
+    assert succeeded.endswith("red \\x1b[31m")
+    as_json = imsctl("trace", NAME, "--output", "json").stdout
+    assert json_format.Parse(as_json, JobTrace()) == trace
+
+
+def _narrow(line: str) -> str:
+    """Return a line with the space before its times closed up."""
+    return re.sub(r"(?<! )  +(?=[+0-9])", "  ", line)
+
+
+def test_trace_says_what_is_not_known(imsctl, gateway):
+    """A record that is gone, a call under way, a caller that has left, a job that goes on."""
+    sent = {"dispatch_time": {"seconds": 100}}
+    gone = _trace("QUEUED", next_poll_time={"seconds": 222}, **sent)
+    left = _trace("QUEUED", submit=_submit_of(code="CANCELLED", steps=[]), **sent)
+    gateway.answers["GetJobTrace"] = [
+        GetJobTraceResponse(trace=trace) for trace in (gone, _trace("SUBMITTING"), left)
+    ]
+    text = imsctl("trace", NAME).stdout
+    assert "not on record: only the latest decisions are kept" in text
+    assert "└─ dispatch" in text
+    assert "asked about again in 2.00 s" in text
+    assert re.search(r"└─ QUEUED .*1 m 59 s", text)
+    assert "still under way" in imsctl("trace", NAME).stdout
+    assert "CANCELLED; the caller left, the submit went on" in imsctl("trace", NAME).stdout
 
 
 def test_list_shows_as_many_jobs_as_asked_for(imsctl, gateway, at):

@@ -22,11 +22,13 @@ from imsgateway.v1.decision_pb2 import Decision
 from imsgateway.v1.job_service_pb2 import (
     CancelJobResponse,
     GetJobResponse,
+    GetJobTraceResponse,
     ListJobsRequest,
     ListJobsResponse,
     SubmitJobResponse,
     WatchJobResponse,
 )
+from imsgateway.v1.job_trace_pb2 import JobTrace
 
 NAME = "tenants/acme/jobs/0198-a"
 KEY = "imsk_test_secret"
@@ -151,6 +153,7 @@ def test_reads_are_repeated_while_the_gateway_is_unavailable(client, gateway, un
     """GRPC repeats reads by the service config."""
     reads = {
         "GetJob": (GetJobResponse(job=at("QUEUED")), lambda: client.get(NAME)),
+        "GetJobTrace": (GetJobTraceResponse(), lambda: client.trace(NAME)),
         "ListJobs": (ListJobsResponse(), lambda: list(client.list())),
         "WhoAmI": (WhoAmIResponse(), client.who_am_i),
         "ExplainAccess": (ExplainAccessResponse(), lambda: client.explain(job)),
@@ -178,6 +181,14 @@ def test_get_passes_its_arguments_on(client, gateway, at):
         False,
         True,
     ]
+
+
+def test_a_trace_is_asked_for_by_its_job(client, gateway):
+    """The caller names the job; the trace's own name is the contract's affair."""
+    trace = JobTrace(name=f"{NAME}/trace", decision_id="d-1")
+    gateway.answers["GetJobTrace"] = [GetJobTraceResponse(trace=trace)]
+    assert client.trace(NAME) == trace
+    assert gateway.requests("GetJobTrace")[0].name == f"{NAME}/trace"
 
 
 def test_cancel_and_explain_return_what_the_gateway_says(client, gateway, at, job):

@@ -88,6 +88,7 @@ def test_a_step_that_goes_well_is_a_span_and_a_line(traced):
     (line,) = call.steps
     assert (line["step"], line["outcome"]) == ("send", "ok")
     assert line["us"] >= 0
+    assert line["at_us"] >= 0
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,7 @@ def test_a_record_is_one_line_of_json(traced):
 
     assert record.pop("duration_us") >= 0
     assert [step.pop("us") >= 0 for step in record["steps"]] == [True]
+    assert [step.pop("at_us") >= 0 for step in record["steps"]] == [True]
     assert record == {
         "time": 1_780_315_200.123457,
         "decision_id": "d-1",

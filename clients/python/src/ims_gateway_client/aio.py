@@ -37,6 +37,7 @@ from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import (
     CancelJobRequest,
     GetJobRequest,
+    GetJobTraceRequest,
     ListJobsRequest,
     SubmitJobRequest,
     SubmitJobResponse,
@@ -44,6 +45,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from imsgateway.v1.quota_service_pb2 import (
     GetUsageRequest,
     GetUsageResponse,
@@ -137,6 +139,11 @@ class AsyncClient:
         """Return a job. name: "tenants/{tenant}/jobs/{job}"."""
         request = GetJobRequest(name=name, include_download_urls=include_download_urls)
         return (await self._call(self.jobs.GetJob, request)).job
+
+    async def trace(self, name: str) -> JobTrace:
+        """Return what happened to a job, step by step. name: as for get."""
+        request = GetJobTraceRequest(name=f"{name}/trace")
+        return (await self._call(self.jobs.GetJobTrace, request)).trace
 
     async def list(self, parent: str = "", *, page_size: int = 0) -> AsyncIterator[Job]:
         """Yield the tenant's jobs, newest first, fetching pages as they are needed."""

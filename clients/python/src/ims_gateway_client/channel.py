@@ -23,7 +23,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:50051"
 # SubmitJob is not among them, for a raw stub may call it without a request_id, and each such call
 # is a job; Client.submit repeats it by itself. Nor is WatchJob: Client.watch resumes it.
 READS: Final = {
-    "imsgateway.v1.JobService": ("GetJob", "ListJobs"),
+    "imsgateway.v1.JobService": ("GetJob", "GetJobTrace", "ListJobs"),
     "imsgateway.v1.AccessService": ("WhoAmI", "ListAlgorithms", "ExplainAccess"),
     "imsgateway.v1.QuotaService": ("GetUsage", "ListUsageHistory"),
     "imsgateway.v1.AdminService": ("ListTenants", "ListDecisions"),

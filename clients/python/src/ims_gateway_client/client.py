@@ -35,6 +35,7 @@ from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import (
     CancelJobRequest,
     GetJobRequest,
+    GetJobTraceRequest,
     ListJobsRequest,
     SubmitJobRequest,
     SubmitJobResponse,
@@ -42,6 +43,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from imsgateway.v1.quota_service_pb2 import (
     GetUsageRequest,
     GetUsageResponse,
@@ -150,6 +152,11 @@ class Client:
         """Return a job. name: "tenants/{tenant}/jobs/{job}"."""
         request = GetJobRequest(name=name, include_download_urls=include_download_urls)
         return self._call(self.jobs.GetJob, request).job
+
+    def trace(self, name: str) -> JobTrace:
+        """Return what happened to a job, step by step. name: as for get."""
+        request = GetJobTraceRequest(name=f"{name}/trace")
+        return self._call(self.jobs.GetJobTrace, request).trace
 
     def list(self, parent: str = "", *, page_size: int = 0) -> Iterator[Job]:
         """Yield the tenant's jobs, newest first, fetching pages as they are needed.

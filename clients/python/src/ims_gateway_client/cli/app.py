@@ -173,6 +173,7 @@ def build() -> typer.Typer:
         commands.get,
         commands.watch,
         commands.cancel,
+        commands.trace,
         commands.quota,
         commands.whoami,
         commands.algorithms,

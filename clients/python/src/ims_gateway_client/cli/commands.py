@@ -12,7 +12,7 @@ import typer
 from google.protobuf.message import Message
 from rich.table import Table
 
-from ims_gateway_client.cli import bars, exits, permissions, tables
+from ims_gateway_client.cli import bars, exits, permissions, tables, traces
 from ims_gateway_client.cli.console import console, print_document, print_line
 from ims_gateway_client.cli.exits import ExitCode
 from ims_gateway_client.cli.following import follow, leaving_to_itself
@@ -124,6 +124,17 @@ def cancel(ctx: typer.Context, name: Name) -> None:
     with session.connect() as client:
         job = client.cancel(_full_name(client, name))
     _show_job(session, job)
+
+
+def trace(ctx: typer.Context, name: Name) -> None:
+    """Show what happened to a job, step by step, and how long each step took."""
+    session: Session = ctx.obj
+    with session.connect() as client:
+        found = client.trace(_full_name(client, name))
+    if session.as_json:
+        print_document(found)
+    else:
+        console().print(traces.trace_tree(found))
 
 
 def whoami(ctx: typer.Context) -> None:

@@ -51,7 +51,7 @@ def time_text(time: Timestamp) -> str:
 
 def job_table(job: Job) -> Table:
     """Return everything that a person wants to know of one job."""
-    table = _facts_table()
+    table = facts_table()
     for name, value in _rows(job):
         table.add_row(name, value)
     return table
@@ -78,7 +78,7 @@ def list_table(found: Iterable[Job], *, narrow: bool) -> Table:
 
 def decision_table(decision: Decision) -> Table:
     """Return the policy's answer, for each object too."""
-    table = _facts_table()
+    table = facts_table()
     table.add_row("policy", _verdict(decision.allowed, decision.failed_dimension))
     for one in decision.objects:
         access = "read" if one.access == OBJECT_ACCESS_READ else "write"
@@ -97,7 +97,7 @@ def decision_table(decision: Decision) -> Table:
 
 def quota_table(effect: QuotaEffect) -> Table:
     """Return what the limits say, one row a limit."""
-    table = _facts_table()
+    table = facts_table()
     table.add_row(
         "quota", Text("there is room", "green") if effect.admitted else Text("no room", "red")
     )
@@ -110,7 +110,7 @@ def quota_table(effect: QuotaEffect) -> Table:
 
 def upstream_table(request: UpstreamRequest) -> Table:
     """Return the call that would be made."""
-    table = _facts_table()
+    table = facts_table()
     table.add_row("upstream call", f"{request.action} at {request.endpoint}")
     table.add_row("account", plain(request.account))
     for name, value in sorted(request.parameters.items()):
@@ -120,7 +120,7 @@ def upstream_table(request: UpstreamRequest) -> Table:
 
 def caller_table(caller: WhoAmIResponse) -> Table:
     """Return who the gateway takes the caller for."""
-    table = _facts_table()
+    table = facts_table()
     table.add_row("principal", plain(caller.principal))
     table.add_row("tenant", plain(caller.tenant))
     table.add_row("roles", plain(", ".join(caller.roles)) or "none")
@@ -139,7 +139,8 @@ def exit_table() -> Table:
     return table
 
 
-def _facts_table() -> Table:
+def facts_table() -> Table:
+    """Return a table of names and values, without any rows."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", max_width=16)
     table.add_column(overflow="fold")
