@@ -24,7 +24,7 @@ def job_trace_message(trace: JobTrace) -> Message:
         algorithm=record.algorithm,
         state=job.state,
         failure=job.failure if job.HasField("failure") else None,
-        trace_id=_trace_id(record.traceparent),
+        trace_id=record.trace_id,
         decision_id=record.decision_id,
         submit=None if trace.record is None else _submit(trace.record),
         dispatch_time=_time(course.dispatch_time),
@@ -78,11 +78,6 @@ def _facts(record: Mapping[str, Any], step: str) -> Iterator[tuple[str, str]]:
         yield conventions.QUOTA_OUTCOME, quota.get("outcome", "")
     if step == "send":
         yield conventions.UPSTREAM_REQUEST_ID, record.get("upstream_request_id", "")
-
-
-def _trace_id(traceparent: str) -> str:
-    """Return the trace id of a W3C traceparent, "" where there is none."""
-    return traceparent.split("-")[1] if traceparent else ""
 
 
 def _time(microseconds: int | None) -> Any:

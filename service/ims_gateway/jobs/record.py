@@ -74,6 +74,11 @@ class JobRecord:
         return f"tenants/{self.tenant}/jobs/{self.job_id}"
 
     @property
+    def trace_id(self) -> str:
+        """Id of the trace of its submit (W3C Trace Context); empty where there is none."""
+        return self.traceparent.partition("-")[2].partition("-")[0]
+
+    @property
     def ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from ims_gateway.algorithms.results import progress, storable
 from ims_gateway.errors import StoreUnavailable
@@ -141,6 +142,8 @@ class Tracker:
 
     async def _poll(self, account: _Account, record: JobRecord) -> None:
         """Ask about one job. Whatever happens to it ends here; at worst its claim lapses."""
+        # Of this task only: its log lines belong to the job's own trace.
+        bind_contextvars(job=record.name, decision_id=record.decision_id, trace_id=record.trace_id)
         try:
             await self._ask(account, record)
         except StoreUnavailable as error:

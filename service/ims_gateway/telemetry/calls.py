@@ -96,7 +96,7 @@ class Calls:
             call.quota, call.breaches = "refused", refusal.breaches
         self.close(call, refusal.code, reason_name(refusal.reason))
         if isinstance(refusal, Fault):
-            log.error("fault", call_id=call.id, method=call.method, exc_info=error)
+            log.error("fault", decision_id=call.id, method=call.method, exc_info=error)
         return refusal
 
     def _call(self, method: str, deadline: float | None, span: trace.Span) -> Call:

@@ -23,7 +23,8 @@ def report(call: Call, limits: Sequence[LimitState]) -> None:
         if limit.alert is not None:
             log.warning(
                 "budget alert",
-                tenant=call.caller.tenant,
+                # Of a guest it is the tenant whose budget it is, and not the guest's own.
+                tenant=call.tenant or call.caller.tenant,
                 limit=limit.limit_id,
                 percent=limit.alert,
                 used_micros=limit.used,
