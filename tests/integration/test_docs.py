@@ -68,18 +68,22 @@ def test_targets_of_make_that_the_readme_names_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+JOB_ID = r"\b[0-9a-f]{14}-[0-9a-f]{10}\b"
+
+
 def pattern(line: str) -> str:
     """Return what a line of output looks like: words stay, figures and ids may differ."""
-    line = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID", line)
-    line = re.sub(r"\b[0-9a-f]{14}-[0-9a-f]{10}\b|\b[0-9a-f]{32}\b", "ID", line)
-    return re.sub(r"\d+", "N", line).rstrip()
+    line = re.sub(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID", line)
+    line = re.sub(rf"{JOB_ID}|\b[0-9a-f]{{32}}\b|\b[0-9a-f]{{12}}\b", "ID", line)
+    line = re.sub(r"[\d.]+ m?s\b", "TIME", line)
+    return re.sub(r"[█▏▎▍▌▋▊▉ ]+", " ", re.sub(r"\d+", "N", line)).rstrip()
 
 
 async def test_commands_of_the_readme_print_what_it_shows(tmp_path):
     """The console session of the README, run against a sandbox."""
     block = re.search(r"```console\n(.*?)```", README, re.DOTALL)[1]
     steps = re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", block, re.MULTILINE)
-    assert len(steps) == 3
+    assert len(steps) == 4
     secret = configuration.account_secret()
     settings = EmulatorSettings(
         access_keys={configuration.ACCESS_KEY_ID: AccessKey(secret)},
@@ -98,9 +102,12 @@ async def test_commands_of_the_readme_print_what_it_shows(tmp_path):
                 "IMSCTL_TARGET": f"127.0.0.1:{running.port}",
                 "COLUMNS": "200",
             }
+            job = ""
             for command, shown in steps[1:]:
-                seen = await _output(command.replace(".venv/bin", str(BIN)), environment)
+                of_job = re.sub(JOB_ID, job, command)
+                seen = await _output(of_job.replace(".venv/bin", str(BIN)), environment)
                 assert _shape(seen) == _shape(shown)
+                job = job or re.search(JOB_ID, seen)[0]
 
 
 async def _output(command: str, environment: dict[str, str]) -> str:
@@ -113,4 +120,4 @@ async def _output(command: str, environment: dict[str, str]) -> str:
 
 def _shape(output: str) -> list[str]:
     """Return the lines' patterns; a quick job may be seen in fewer states."""
-    return [pattern(line) for line in output.splitlines() if "  RUNNING  " not in line]
+    return [pattern(line) for line in output.splitlines() if " RUNNING  " not in line]
