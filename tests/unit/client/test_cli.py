@@ -474,14 +474,14 @@ def _submit_of(**fields: Any) -> dict[str, Any]:
         "outcome": "ok",
         "start_offset": {"seconds": 1},
         "duration": {"seconds": 1},
-        "attributes": {"imsgateway.quota.outcome": "held"},
+        "attributes": {"imsgateway.quota.outcome": "held", "imsgateway.policy_version": "v1"},
         "limits": [{"limit_id": "daily", "metric": "submit/day", "limit": 9, "remaining": 4}],
     }
     call = {"start_time": {"seconds": 99}, "duration": {"seconds": 4}, "code": "OK"}
     return call | {"steps": [admit]} | fields
 
 
-def test_trace_draws_steps_and_states_where_they_lie_in_time(imsctl, gateway):
+def test_trace_draws_steps_and_states_where_they_lie_in_time(imsctl, gateway, monkeypatch):
     """A step against its call, a state against the job's life; a hostile text moves no cursor."""
     trace = _trace("SUCCEEDED", submit=_submit_of())
     gateway.answers["WhoAmI"] = [WhoAmIResponse(tenant="tenants/acme")]
@@ -504,6 +504,8 @@ def test_trace_draws_steps_and_states_where_they_lie_in_time(imsctl, gateway):
     assert "1 m 39 s" in queued
     assert succeeded.startswith("└─ SUCCEEDED")
     assert succeeded.endswith("red \\x1b[31m")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "\u2588" not in imsctl("trace", NAME).stdout
     as_json = imsctl("trace", NAME, "--output", "json").stdout
     assert json_format.Parse(as_json, JobTrace()) == trace
 

@@ -135,3 +135,13 @@ async def test_a_ledger_that_is_gone_at_the_end_stops_no_shutdown(store, keeping
     await store.close()
     keeping.put(record(1))
     await keeping.close()
+
+
+async def test_who_flushes_waits_for_the_batch_that_is_being_written(store, keeping):
+    """A record that another flush has taken is in the ledger when this one returns."""
+    keeping.put(record(1))
+    first = asyncio.create_task(keeping.flush())
+    await asyncio.sleep(0)
+    assert not await keeping.flush()
+    assert await found(store) == ["d-1"]
+    assert await first

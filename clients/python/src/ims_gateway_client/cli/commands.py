@@ -134,7 +134,8 @@ def trace(ctx: typer.Context, name: Name) -> None:
     if session.as_json:
         print_document(found)
     else:
-        console().print(traces.trace_tree(found))
+        out = console()
+        out.print(traces.trace_tree(found, narrow=out.width < _NARROW_COLUMNS))
 
 
 def whoami(ctx: typer.Context) -> None:

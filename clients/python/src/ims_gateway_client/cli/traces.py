@@ -22,14 +22,16 @@ from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_trace_pb2 import JobTrace
 
 _OK: Final = ("ok", "OK")
+_WITH_BARS: Final = 5
 _MINUTE: Final = 60.0
 # Attributes have the names of spans; beside a step of a known name fewer words are enough.
 _WORDS: Final = {
     "imsgateway.rule": "rule",
-    "imsgateway.policy_version": "policy",
     "imsgateway.quota.outcome": "quota",
-    "imsgateway.upstream.request_id": "upstream request",
+    "imsgateway.upstream.request_id": "request",
 }
+# Too much for a line, and in the JSON.
+_LEFT_OUT: Final = frozenset({"imsgateway.policy_version"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,17 @@ class _Line:
     facts: Text = field(default_factory=Text)
 
 
-def trace_tree(trace: JobTrace) -> Group:
-    """Return a job's steps and states, each with when it began and how long it took."""
+def trace_tree(trace: JobTrace, *, narrow: bool = False) -> Group:
+    """Return a job's steps and states, each with when it began and how long it took.
+
+    A narrow one is without bars.
+    """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True)
+    if not narrow:
+        table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     begin = _begin(trace).ToMicroseconds()
     _add(table, _submit(trace), sorted(_steps(trace, begin), key=_order))
@@ -73,13 +79,12 @@ def _add(table: Table, root: _Line, below: Sequence[_Line]) -> None:
     """Add a line and those below it, their bars drawn against its time."""
     for number, line in enumerate((root, *below)):
         guide = "" if number == 0 else "└─ " if number == len(below) else "├─ "
-        table.add_row(
-            Text.assemble((guide, "dim"), line.name),
+        times = (
             "" if line.at is None else f"+{span_text(line.at)}",
             "" if line.took is None else span_text(line.took),
-            Text(_waterfall(root, line), style="cyan"),
-            line.facts,
         )
+        drawn = [_waterfall(root, line)] if len(table.columns) == _WITH_BARS else []
+        table.add_row(Text.assemble((guide, "dim"), line.name), *times, *drawn, line.facts)
 
 
 def _waterfall(root: _Line, line: _Line) -> str:
@@ -119,12 +124,14 @@ def _steps(trace: JobTrace, begin: int) -> Iterator[_Line]:
 
 
 def _beside(step: JobTrace.Step) -> Text:
-    facts = [f"{_WORDS.get(name, name)} {value}" for name, value in step.attributes.items()]
+    facts = [
+        f"{_WORDS.get(name, name)} {value}"
+        for name, value in step.attributes.items()
+        if name not in _LEFT_OUT
+    ]
     facts += [f"{each.limit_id} {each.remaining} of {each.limit} left" for each in step.limits]
-    text = Text("" if step.outcome in _OK else step.outcome, style="red")
-    if facts:
-        text.append(("  " if text else "") + plain(", ".join(sorted(facts))), style="dim")
-    return text
+    outcome = "" if step.outcome in _OK else f"{step.outcome}  "
+    return Text.assemble((plain(outcome), "red"), (plain(", ".join(sorted(facts))), "dim"))
 
 
 def _life(trace: JobTrace, begin: int) -> _Line:
