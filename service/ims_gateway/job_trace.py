@@ -35,10 +35,10 @@ TOLD: Final = frozenset(
         "unknown to the service",
     }
 )
-# A record comes to the ledger a second after its call; one that is not there by then is gone.
-LATE: Final = 10 * MICROSECONDS
 BY_A_CALLER: Final = "cancelled by "
 BY_AN_OPERATOR: Final = "resolved by "
+# A record comes to the ledger a second after its call; one that is not there by then is gone.
+LATE: Final = 10 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
