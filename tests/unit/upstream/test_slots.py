@@ -2,15 +2,13 @@
 
 import asyncio
 import math
-import random
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ims_gateway.errors import TryLater, UpstreamBusy, UpstreamUnreachable
+from ims_gateway.errors import UpstreamBusy, UpstreamUnreachable
 from ims_gateway.upstream.breaker import FAILURES, Condition
 from ims_gateway.upstream.errors import (
     NotSent,
@@ -23,8 +21,8 @@ from ims_gateway.upstream.errors import (
 from ims_gateway.upstream.slots import LONGEST_LINE, Slots
 from ims_gateway.upstream.turns import Standing
 from tests import virtual_time
+from tests.unit.upstream.callers import LONG, call
 
-LONG = 30
 ACME = Standing("acme")
 
 
@@ -136,6 +134,7 @@ async def test_accounts_share_no_places():
         assert place.taken
 
 
+SECONDS = 0.2
 COURSES = st.lists(
     st.tuples(st.sampled_from(("come", "leave", "give up", "pause")), st.integers(0, 5)),
     max_size=60,
@@ -180,116 +179,6 @@ def test_no_course_of_events_gives_a_place_twice_or_loses_one(places, course):
         return [(await place.__aenter__()).taken for place in free]
 
     assert asyncio.run(run()) == [True] * places + [False]
-
-
-async def call(slots, standing, seconds, log, patience=LONG):
-    """Make one call that takes so long; note its tenant, when it came, went out and ended."""
-    now = asyncio.get_running_loop().time
-    came = now()
-    async with slots.place(standing) as place:
-        if refusal := place.refusal(patience):
-            return refusal
-        if not place.taken:
-            try:
-                await place.wait(patience)
-            except TryLater as late:
-                return late
-        went = now()
-        place.spend()
-        await asyncio.sleep(seconds)
-    log.append((standing.tenant, came, went, now()))
-    return None
-
-
-async def send(slots, standing, *, every, seconds, until, log, dice):
-    """Send a tenant's calls until that time, one in each `every`, at any moment of it."""
-    now = asyncio.get_running_loop().time
-    calls = []
-    for number in range(round(until / every)):
-        await asyncio.sleep(every * (number + dice.random()) - now())
-        calls.append(asyncio.create_task(call(slots, standing, seconds, log)))
-    return await asyncio.gather(*calls)
-
-
-SECONDS, END = 0.2, 20.0
-# Fifty calls a second, five for each of ten tenants: by places or by rate.
-LIMITS = {"places": (10,), "rate": (1_000, 50.0)}
-
-
-def neighbours(seed, *, flood, limits, of_share):
-    """Return the calls of ten tenants: nine keep to their share, or to so much of it."""
-
-    async def story():
-        slots, log = Slots("main", *limits), []
-        dice = random.Random(seed)  # noqa: S311 - the seed is to bring it back
-        senders = [(Standing(f"t{number}"), 0.2 / of_share) for number in range(9)]
-        if flood:
-            senders.append((Standing("flood"), 0.002))
-        await asyncio.gather(
-            *(
-                send(slots, who, every=every, seconds=SECONDS, until=END, log=log, dice=dice)
-                for who, every in senders
-            )
-        )
-        return log
-
-    return virtual_time.run(story())
-
-
-def p99(values):
-    """Return what 99 of 100 do not exceed."""
-    return sorted(values)[len(values) * 99 // 100]
-
-
-@pytest.mark.parametrize(("limit", "of_share"), [("places", 1.0), ("places", 0.95), ("rate", 0.95)])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_tenant_that_floods_takes_nothing_from_nine_that_do_not(limit, of_share, seed):
-    """It sends a hundred times its share: they keep their calls, and wait less than twice as long.
-
-    From the call to its answer, that is.
-    """
-    alone = neighbours(seed, flood=False, limits=LIMITS[limit], of_share=of_share)
-    flooded = neighbours(seed, flood=True, limits=LIMITS[limit], of_share=of_share)
-    before = Counter(tenant for tenant, *_ in alone)
-    after = Counter(tenant for tenant, _, _, ended in flooded if ended <= END + SECONDS)
-    waits = [
-        p99([ended - came for tenant, came, _, ended in calls if tenant != "flood"])
-        for calls in (alone, flooded)
-    ]
-
-    for tenant, calls in before.items():
-        assert after[tenant] >= 0.95 * calls
-    assert waits[1] < 2 * waits[0]
-    # What the nine leave is the flood's: places are never idle while somebody waits.
-    assert sum(after.values()) >= 0.97 * 50 * END
-
-
-def test_tenants_get_what_they_weigh():
-    """One, two and four, within 5 %, as long as all of them want more."""
-
-    async def story():
-        slots, log = Slots("main", 10), []
-        dice = random.Random(1)  # noqa: S311 - likewise
-        await asyncio.gather(
-            *(
-                send(
-                    slots,
-                    Standing(f"t{weight}", weight),
-                    every=0.01,
-                    seconds=SECONDS,
-                    until=END,
-                    log=log,
-                    dice=dice,
-                )
-                for weight in (1, 2, 4)
-            )
-        )
-        return log
-
-    got = Counter(tenant for tenant, _, went, _ in virtual_time.run(story()) if 2 <= went <= END)
-
-    assert got["t2"] / got["t1"] == pytest.approx(2, rel=0.05)
-    assert got["t4"] / got["t1"] == pytest.approx(4, rel=0.05)
 
 
 def test_an_estimate_is_about_what_it_takes():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ims_gateway.upstream.turns import MOST_SAVED, Standing, Turns
+from ims_gateway.upstream.turns import ROUNDS_SAVED, Standing, Turns
 
 TENANTS = ("acme", "globex", "initech")
 STANDINGS = st.builds(
@@ -55,8 +55,6 @@ def test_tenants_that_always_wait_get_what_their_weights_say(weights):
         for tenant, weight in zip(TENANTS, weights, strict=True)
     ]
     turns = lined_up(*lines)
-    # What they had saved.
-    popped(turns, sum(max(weight, MOST_SAVED) for weight in weights))
     got = Counter(popped(turns, sum(weights) * rounds))
 
     for tenant, weight in zip(TENANTS, weights, strict=True):
@@ -70,8 +68,19 @@ def test_a_tenant_that_has_just_come_goes_before_one_that_waits_in_masses():
     for number in range(50):
         turns.add(("acme", 5, number), Standing("acme"))
 
-    assert popped(turns, MOST_SAVED) == ["acme"] * MOST_SAVED
+    # Those that it has saved, and that of the present round.
+    assert popped(turns, ROUNDS_SAVED + 1) == ["acme"] * (ROUNDS_SAVED + 1)
     assert popped(turns, 4) in (["acme", "flood"] * 2, ["flood", "acme"] * 2)
+
+
+def test_a_flood_saves_nothing_that_it_could_use_against_those_who_send_their_share():
+    """However late they come: what it has had before, it has had."""
+    turns = lined_up((Standing("flood"), 1_000))
+    popped(turns, 100)
+    for number in range(2 * ROUNDS_SAVED):
+        turns.add(("acme", 5, number), Standing("acme"))
+        # As many as it has had meanwhile; then there is room for one of the flood.
+        assert popped(turns, 2) == ["acme", "flood"]
 
 
 def test_a_tenant_that_comes_anew_each_time_gets_no_more_than_its_share():
@@ -83,7 +92,7 @@ def test_a_tenant_that_comes_anew_each_time_gets_no_more_than_its_share():
             turns.add(("sly", 5, number), Standing("sly"))
         got[turns.pop()[0]] += 1
 
-    assert got["sly"] <= 250 + MOST_SAVED
+    assert got["sly"] <= 250 + ROUNDS_SAVED
 
 
 def test_a_tenant_that_sends_its_share_unevenly_gets_it_at_once():
@@ -143,13 +152,13 @@ def test_a_new_call_goes_after_no_more_than_were_counted(others, standing):
 
 @given(st.lists(STANDINGS, min_size=1, max_size=60))
 def test_nobody_starves(others):
-    """A tenant's call goes within one round, whatever all the others send meanwhile."""
+    """A call goes within the rounds that can be saved, whatever all the others send meanwhile."""
     turns = Turns()
     for number, other in enumerate(others):
         turns.add(number, other)
     turns.add("me", Standing("patient", 1, 10))
-    # What the others have saved, while "me" has saved turns, too.
-    most = len(TENANTS) * MOST_SAVED
+    # All that the others can have saved, and one round more.
+    most = len(TENANTS) * 5 * (ROUNDS_SAVED + 1)
     for went in range(most + 1):
         if turns.pop() == "me":
             return
