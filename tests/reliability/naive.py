@@ -135,7 +135,7 @@ VARIANTS: Final = {variant.name: variant for variant in (THE_PRODUCT, *NAIVE)}
 
 def _write(db: Any, intent: Intent, charges: Sequence[Charge]) -> JobRecord:
     db.execute("DROP INDEX IF EXISTS jobs_request")
-    record = rows.insert_intent(db, intent)
+    record = rows.record_of(rows.insert_intent(db, intent).fetchone())
     standing.take(db, intent.tenant, intent.job_id, charges)
     for charge in charges:
         if charge.amount is not None:

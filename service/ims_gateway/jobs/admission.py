@@ -11,9 +11,9 @@ from typing import Final
 
 from ims_gateway.errors import RequestIdReused
 from ims_gateway.jobs import adoption, pages, standing
-from ims_gateway.jobs.database import Connection
+from ims_gateway.jobs.database import Connection, Rows, together
 from ims_gateway.jobs.record import Admission, Change, Intent, JobRecord
-from ims_gateway.jobs.rows import change_state, find_job, find_request, insert_intent
+from ims_gateway.jobs.rows import ask_request, change_state, find_job, insert_intent, record_of
 from ims_gateway.jobs.states import State
 from ims_gateway.quota.charges import Charge, charge, questions, refuse_breaches
 from ims_gateway.quota.limits import Demand, Limit
@@ -35,17 +35,24 @@ def admit(
     the clocks of replicas differ, and each would fill the buckets up by its own. Raises
     RequestIdReused, RateExceeded or QuotaExceeded; nothing is taken then.
     """
-    if existing := recall(db, intent.tenant, intent.request_id, intent.body_hash):
+    # Read and written at a time each: a round trip for each statement would keep the tenant's lock
+    # from other processes for three times as long.
+    with together(db):
+        request = ask_request(db, intent.tenant, intent.request_id)
+        asked = standing.ask(db, intent.tenant, questions(intent.demand, limits, now), time_sql)
+    if existing := _known(request, intent.body_hash):
         # The intent's own job: a commit whose answer was lost has made it.
         return Admission(existing, recalled=existing.job_id != intent.job_id)
-    charges, known = charges_of(db, intent.demand, limits, now, time_sql)
+    charges, known = _charges(asked, intent.demand, now)
     if known != standing.definitions_of(limits):
         adoption.adopt(db, intent.tenant, limits, known, now)
         charges, _ = charges_of(db, intent.demand, limits, now, time_sql)
     refuse_breaches(charges, now)
-    record = insert_intent(db, intent)
-    pages.add_labels(db, intent)
-    standing.take(db, intent.tenant, intent.job_id, charges)
+    with together(db):
+        inserted = insert_intent(db, intent)
+        pages.add_labels(db, intent)
+        standing.take(db, intent.tenant, intent.job_id, charges)
+    record = record_of(inserted.fetchone())
     return Admission(record, recalled=False, limits=tuple(each.state for each in charges))
 
 
@@ -57,11 +64,8 @@ def charges_of(
     time_sql: str | None = None,
 ) -> tuple[list[Charge], str]:
     """Return what every limit that covers the job says, and what the counters were kept by."""
-    asked = questions(demand, limits, now)
-    found = standing.read(db, demand.tenant, asked, time_sql)
-    rate_now = now if found.time is None else found.time
-    charges = [charge(each, demand, found.given, now, rate_now) for each in asked]
-    return charges, found.definitions
+    asked = standing.ask(db, demand.tenant, questions(demand, limits, now), time_sql)
+    return _charges(asked, demand, now)
 
 
 def withdraw(db: Connection, intent: Intent, now: int) -> None:
@@ -75,7 +79,21 @@ def recall(db: Connection, tenant: str, request_id: str, body_hash: bytes) -> Jo
 
     Raises RequestIdReused where that job has another body.
     """
-    existing = find_request(db, tenant, request_id)
-    if existing is not None and existing.body_hash != body_hash:
+    return _known(ask_request(db, tenant, request_id), body_hash)
+
+
+def _known(request: Rows, body_hash: bytes) -> JobRecord | None:
+    row = request.fetchone()
+    if row is None:
+        return None
+    existing = record_of(row)
+    if existing.body_hash != body_hash:
         raise RequestIdReused
     return existing
+
+
+def _charges(asked: standing.Asked, demand: Demand, now: int) -> tuple[list[Charge], str]:
+    found = asked.found()
+    rate_now = now if found.time is None else found.time
+    charges = [charge(each, demand, found.given, now, rate_now) for each in asked.questions]
+    return charges, found.definitions

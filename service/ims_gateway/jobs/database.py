@@ -7,6 +7,7 @@ between them is behind the protocols below. Nothing here knows a table.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -39,6 +40,16 @@ class Connection(Protocol):
 
 
 Command = Callable[[Connection], T]
+
+
+def together(db: Connection) -> AbstractContextManager[object]:
+    """Let the statements within not wait for each other's answers, where each is a round trip.
+
+    What is found is there at the end, and may be fetched before it, which waits for all so far. An
+    error of one comes up there, too, and no later one has run then.
+    """
+    pipeline: Callable[[], AbstractContextManager[object]] = getattr(db, "together", nullcontext)
+    return pipeline()
 
 
 class Session(Protocol):

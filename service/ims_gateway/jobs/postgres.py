@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
@@ -155,6 +155,10 @@ class Statements:
     ) -> psycopg.Cursor[DictRow]:
         """Run one statement. psycopg prepares those that come back."""
         return self._driver.execute(translated(statement), values, binary=True)
+
+    def together(self) -> AbstractContextManager[object]:
+        """Send the statements within without waiting for each answer."""
+        return self._driver.pipeline()
 
 
 class _Text(StrDumper):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ims_gateway.errors import JobStateConflict
-from ims_gateway.jobs.database import Connection
+from ims_gateway.jobs.database import Connection, Rows
 from ims_gateway.jobs.record import Change, Intent, JobRecord
 from ims_gateway.jobs.states import OPEN, TERMINAL, TRANSITIONS, State
 from ims_gateway.quota.windows import ALWAYS
@@ -75,12 +75,12 @@ RETURNING job_id, dispatch_time
 """
 
 
-def insert_intent(db: Connection, intent: Intent) -> JobRecord:
-    """Write the intent as a job in state SUBMITTING."""
+def insert_intent(db: Connection, intent: Intent) -> Rows:
+    """Write the intent as a job in state SUBMITTING; return its row, to be fetched."""
     values = {name: getattr(intent, name) for name in intent.__slots__}
-    row = db.execute(INSERT_JOB, {**values, "state": int(State.SUBMITTING)}).fetchone()
+    inserted = db.execute(INSERT_JOB, {**values, "state": int(State.SUBMITTING)})
     _note(db, intent.job_id, State.SUBMITTING, intent.create_time, "submit")
-    return record_of(row)
+    return inserted
 
 
 def find_job(db: Connection, job_id: str) -> JobRecord | None:
@@ -89,10 +89,9 @@ def find_job(db: Connection, job_id: str) -> JobRecord | None:
     return record_of(row) if row else None
 
 
-def find_request(db: Connection, tenant: str, request_id: str) -> JobRecord | None:
-    """Return the job that the tenant's request id has; a rejected one has given it up."""
-    row = db.execute(BY_REQUEST, {"tenant": tenant, "request_id": request_id}).fetchone()
-    return record_of(row) if row else None
+def ask_request(db: Connection, tenant: str, request_id: str) -> Rows:
+    """Ask for the job that the tenant's request id has; a rejected one has given it up."""
+    return db.execute(BY_REQUEST, {"tenant": tenant, "request_id": request_id})
 
 
 def change_state(

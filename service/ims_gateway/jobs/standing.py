@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from ims_gateway.jobs.database import Connection
+from ims_gateway.jobs.database import Connection, Rows
 from ims_gateway.quota.charges import Charge, Given, Key, Question
 from ims_gateway.quota.limits import Limit, RateLimit, counted
 
@@ -61,29 +61,47 @@ class Standing:
     time: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions, and the rows that answer them, which are on their way."""
+
+    questions: Sequence[Question]
+    rows: Rows
+
+    def found(self) -> Standing:
+        """Wait for the rows, and return what they say."""
+        given: dict[Key, int] = {}
+        definitions, time = "", None
+        for row in self.rows.fetchall():
+            match row["limit_id"]:
+                case "=definitions":
+                    definitions = row["period"]
+                case "=time":
+                    time = row["given"]
+                case limit_id:
+                    given[limit_id, row["bucket"], row["period"]] = row["given"]
+        return Standing(given, definitions, time)
+
+
 def definitions_of(limits: Sequence[Limit]) -> str:
     """Return what the counters depend on, as the ledger keeps it; empty where there are none."""
     return _definitions(tuple(limits))
+
+
+def ask(
+    db: Connection, tenant: str, questions: Sequence[Question], time_sql: str | None = None
+) -> Asked:
+    """Ask what the limits have given that a job asks; `time_sql` is the database's expression."""
+    rates = tuple(isinstance(each.limit, RateLimit) for each in questions)
+    values = {"tenant": tenant, **_bound([each.key for each in questions])}
+    return Asked(questions, db.execute(_statement(rates, time_sql), values))
 
 
 def read(
     db: Connection, tenant: str, asked: Sequence[Question], time_sql: str | None = None
 ) -> Standing:
     """Read what the limits have given that a job asks; `time_sql` is the database's expression."""
-    rates = tuple(isinstance(each.limit, RateLimit) for each in asked)
-    values = {"tenant": tenant, **_bound([each.key for each in asked])}
-    found = db.execute(_statement(rates, time_sql), values)
-    given: dict[Key, int] = {}
-    definitions, time = "", None
-    for row in found.fetchall():
-        match row["limit_id"]:
-            case "=definitions":
-                definitions = row["period"]
-            case "=time":
-                time = row["given"]
-            case limit_id:
-                given[limit_id, row["bucket"], row["period"]] = row["given"]
-    return Standing(given, definitions, time)
+    return ask(db, tenant, asked, time_sql).found()
 
 
 def take(db: Connection, tenant: str, job_id: str, charges: Iterable[Charge]) -> None:
