@@ -48,7 +48,14 @@ PAGES: Final = ("README.md", "docs/reference.md")
 MARKED: Final = re.compile(r"(<!-- generated: (\w+) -->).*?(<!-- end -->)", re.DOTALL)
 
 
-TYPES: Final = {Path: "path", SecretStr: "secret", str: "text", int: "integer", float: "number"}
+TYPES: Final = {
+    Path: "path",
+    SecretStr: "secret",
+    str: "text",
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+}
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

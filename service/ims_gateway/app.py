@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Final
 
-import grpc
-import structlog
-from grpc_reflection.v1alpha import reflection
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 
@@ -21,7 +15,10 @@ from ims_gateway.api.admin_service import AdminService
 from ims_gateway.api.health import Health
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
+from ims_gateway.api.occupancy import Occupancy
 from ims_gateway.api.quota_service import QuotaService
+from ims_gateway.api.server import administering, callers_server, listen
+from ims_gateway.api.services import SERVICES, add_services
 from ims_gateway.api.tls import ServerCertificate
 from ims_gateway.bulk import Bulk
 from ims_gateway.consumption import Consumption
@@ -32,7 +29,7 @@ from ims_gateway.identity.retrieval import retrieve
 from ims_gateway.identity.tokens import Tokens
 from ims_gateway.job_trace import JobTraces
 from ims_gateway.jobs.database import database
-from ims_gateway.jobs.leasing import Leases
+from ims_gateway.jobs.leasing import Leases, seat_of
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.jobs.retention import Retention
@@ -43,6 +40,7 @@ from ims_gateway.oversight import Oversight
 from ims_gateway.policy.authorization import Authorization
 from ims_gateway.policy.suites import Examiner
 from ims_gateway.resolution import Resolution
+from ims_gateway.running import Gateway
 from ims_gateway.settings import Settings
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry import conventions, lines, providers
@@ -52,56 +50,16 @@ from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
 from ims_gateway.tenancy.loading import Beginning
+from ims_gateway.tenancy.reading import ConfigurationError, Fault
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.credentials import (
     CredentialsProvider,
+    CredentialsUnavailable,
     EnvironmentCredentials,
     FileCredentials,
 )
 from ims_gateway.upstream.gate import Gates
 from ims_gateway.validation import Validation
-from imsgateway.v1 import (
-    access_service_pb2_grpc,
-    admin_service_pb2_grpc,
-    job_service_pb2_grpc,
-    quota_service_pb2_grpc,
-)
-
-SERVICES: Final = (
-    "imsgateway.v1.JobService",
-    "imsgateway.v1.AccessService",
-    "imsgateway.v1.QuotaService",
-    "imsgateway.v1.AdminService",
-)
-# Above the largest message that settings allow, so that it is our own refusal a caller sees.
-RECEIVE_BYTES: Final = 8 * 1024 * 1024
-METADATA_BYTES: Final = 16 * 1024
-
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A gateway that serves; `port` is the one that was bound."""
-
-    port: int
-    server: grpc.aio.Server
-    health: Health
-    submission: Submission
-    bulk: Bulk
-    watches: Watches
-    tracker: Tracker
-    ledger: Ledger
-    decisions: DecisionLog
-    configuration: Live
-
-    async def drain(self, seconds: float) -> None:
-        """Stop taking calls, finish those in flight, settle every submit."""
-        await self.health.drain()
-        self.bulk.drain()
-        self.watches.drain()
-        await self.server.stop(seconds)
-        await self.submission.drain()
 
 
 @asynccontextmanager
@@ -111,18 +69,20 @@ async def gateway(
     beginning: Beginning | None = None,
     *,
     span_processors: tuple[SpanProcessor, ...] = (),
+    worker: int | None = None,
     clock: Callable[[], int] | None = None,
     ledger_of: Callable[[Store, Callable[[], int]], Ledger] = Ledger,
     gates_of: Callable[[Mapping[str, Account]], Gates] = Gates,
 ) -> AsyncIterator[Gateway]:
     """Build and start a gateway, and close it in the end.
 
-    The reading of its configuration may have begun already.
+    The reading of its configuration may have begun already. A `worker` shares its ports with others
+    of other numbers; without, they are its own.
 
     Clock (microseconds since the epoch), ledger and way out can be replaced by others of the same
     kind, which then take part in a whole gateway.
 
-    Raises ConfigurationError with every fault of the configuration's files.
+    Raises ConfigurationError with faults of the configuration's files, PortTaken.
     """
     clock = clock or microseconds
 
@@ -130,8 +90,10 @@ async def gateway(
         health.show(live.faults)
         reloads.add(1, {conventions.OUTCOME: "faulty" if live.faults else "taken"})
 
-    health = Health()
+    health = Health(SERVICES)
+    certificate = _certificate(settings)
     live = Live(beginning or Beginning(settings.config_dir), told, checks_of=Examiner().read)
+    accounts = _accounts(live.directory.accounts, environment)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
@@ -145,11 +107,8 @@ async def gateway(
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
         keeping, decisions = _records(settings, ledger, metrics, stack)
-        accounts = {
-            name: _account(file, environment) for name, file in live.directory.accounts.items()
-        }
         gates = await stack.enter_async_context(gates_of(accounts))
-        leases = Leases(ledger, gates, _seat(settings.listen))
+        leases = Leases(ledger, gates, seat_of(settings.listen, worker))
         await leases.round()
         authorization = Authorization(lambda: live.directory, providers.shadow_differences(metrics))
         validation = Validation()
@@ -185,11 +144,17 @@ async def gateway(
         )
         resolution = Resolution(ledger, gates, clock, settings.submit_timeout_seconds)
         key_sets = KeySets(lambda: live.directory.issuers, retrieve, time.monotonic)
-        authenticator = _authenticator(settings, live, key_sets)
-        server = _server(
-            Boundary(calls), Authentication(authenticator), Parsing(settings.max_message_bytes)
+        server = callers_server(
+            settings,
+            health,
+            SERVICES,
+            Boundary(calls),
+            Occupancy(settings.max_calls, settings.max_streams),
+            Authentication(_authenticator(settings, live, key_sets)),
+            Parsing(settings.max_message_bytes),
+            shared=worker is not None,
         )
-        _add_services(
+        add_services(
             server,
             JobService(
                 submission,
@@ -206,7 +171,6 @@ async def gateway(
             ),
             AdminService(resolution, Oversight(ledger, live), authorization, validation),
         )
-        await health.serve(server, SERVICES, live.faults)
         tracker = Tracker(
             ledger,
             gates,
@@ -214,7 +178,15 @@ async def gateway(
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
         )
-        port = await _listen(server, settings, stack)
+        port = listen(
+            server,
+            "IMSGW_LISTEN",
+            settings.listen,
+            certificate.credentials() if certificate else None,
+        )
+        admin_port = await stack.enter_async_context(
+            administering(settings, health, shared=worker is not None)
+        )
         tasks = [
             leases.run(),
             tracker.run(),
@@ -222,14 +194,18 @@ async def gateway(
             key_sets.run(),
             keeping.run(decisions.tick),
         ]
+        if certificate:
+            tasks.append(_watched(certificate, metrics))
         if settings.retention_days:
             tasks.append(Retention(ledger, settings.retention_days * 86_400).run())
         for task in tasks:
             stack.push_async_callback(_cancel, asyncio.create_task(task))
+        await health.serve(live.faults)
         await server.start()
         stack.push_async_callback(server.stop, 0.5)
         yield Gateway(
             port,
+            admin_port,
             server,
             health,
             submission,
@@ -248,29 +224,17 @@ def _authenticator(settings: Settings, live: Live, key_sets: KeySets) -> Authent
     return Authenticator(lambda: live.directory, tokens, pepper, time.time)
 
 
-def _server(*interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
-    """Return a server; its interceptors stand outermost first."""
-    return grpc.aio.server(
-        interceptors=interceptors,
-        options=(
-            ("grpc.max_receive_message_length", RECEIVE_BYTES),
-            ("grpc.so_reuseport", 0),
-            # Room for a token of 8 KiB; gRPC refuses more than that by chance otherwise.
-            ("grpc.max_metadata_size", METADATA_BYTES),
-            ("grpc.absolute_max_metadata_size", METADATA_BYTES),
-        ),
-    )
-
-
-async def _listen(server: grpc.aio.Server, settings: Settings, stack: AsyncExitStack) -> int:
-    """Open the server's port. Raises ConfigurationError where its certificate is not good."""
+def _certificate(settings: Settings) -> ServerCertificate | None:
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return server.add_insecure_port(settings.listen)
-    certificate = ServerCertificate(
+        return None
+    return ServerCertificate(
         settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     )
-    stack.push_async_callback(_cancel, asyncio.create_task(certificate.run()))
-    return server.add_secure_port(settings.listen, certificate.credentials())
+
+
+async def _watched(certificate: ServerCertificate, metrics: MeterProvider) -> None:
+    providers.observe_certificate(metrics, certificate.seconds_left)
+    await certificate.run()
 
 
 def _records(
@@ -292,20 +256,19 @@ def _records(
     return keeping, decisions
 
 
-def _add_services(
-    server: grpc.aio.Server,
-    job: JobService,
-    access: AccessService,
-    quota: QuotaService,
-    admin: AdminService,
-) -> None:
-    job_service_pb2_grpc.add_JobServiceServicer_to_server(job, server)
-    access_service_pb2_grpc.add_AccessServiceServicer_to_server(access, server)
-    quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(quota, server)
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
-    reflection.enable_server_reflection(
-        (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
-    )
+def _accounts(
+    files: Mapping[str, AccountFile], environment: Mapping[str, str]
+) -> dict[str, Account]:
+    """Return the accounts. Raises ConfigurationError with each whose key is not to be had."""
+    accounts, faults = {}, []
+    for name, file in files.items():
+        try:
+            accounts[name] = _account(file, environment)
+        except CredentialsUnavailable as error:
+            faults.append(Fault("accounts.yaml", 0, f"{name}: {error}"))
+    if faults:
+        raise ConfigurationError(faults)
+    return accounts
 
 
 def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
@@ -326,16 +289,6 @@ def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
         polls_per_second=file.polls_per_second,
         resend_unknown=file.resend_unknown,
     )
-
-
-def _seat(listen: str) -> str | None:
-    """Return what no two gateways that are there at once have in common, if there is such a thing.
-
-    A gateway that follows another one at its address takes over what that held of the accounts.
-    """
-    if listen.endswith(":0"):
-        return None
-    return f"{socket.gethostname()}/{listen}"[-255:]
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ims_gateway.errors import Refusal, UpstreamBusy
+from ims_gateway.errors import GatewayBusy, Refusal
 from ims_gateway.jobs.record import JobRecord
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.submission import Submission
@@ -57,7 +57,7 @@ class Bulk:
 
         When `items` ends or raises, what is under way is finished first. A generator that is closed
         before (the caller hung up) drops it; a submit that was admitted is settled all the same.
-        Raises what `items` raises, and UpstreamBusy when the gateway shuts down.
+        Raises what `items` raises, and GatewayBusy when the gateway shuts down.
         """
         window = _Window(lambda item: self._answer(call, item))
         reader = asyncio.create_task(window.fill(items))
@@ -71,7 +71,7 @@ class Bulk:
             self._readers.discard(reader)
             await window.drop(reader)
         if reader.cancelled():
-            raise UpstreamBusy("the gateway shuts down: send anew what got no reply")
+            raise GatewayBusy("the gateway shuts down: send anew what got no reply")
         reader.result()
 
     def drain(self) -> None:

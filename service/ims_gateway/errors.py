@@ -18,7 +18,8 @@
     │   ├── UpstreamUnreachable
     │   ├── UpstreamBusy
     │   ├── UpstreamUnclear         queries and cancellations only
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── GatewayBusy             too many calls, or the process shuts down
     ├── SubmitOutcomeUnknown      UNKNOWN              never to be submitted anew
     ├── NotImplementedYet         UNIMPLEMENTED
     └── Fault                     INTERNAL             a fixed text; the log has the rest
@@ -272,6 +273,12 @@ class StoreUnavailable(TryLater):
     """The ledger cannot be read or written."""
 
     reason = errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
+
+
+class GatewayBusy(TryLater):
+    """This process serves as many calls as it may, or shuts down; another one may take the call."""
+
+    reason = errors_pb2.ERROR_REASON_GATEWAY_BUSY
 
 
 class SubmitOutcomeUnknown(Refusal):

@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ims_gateway.jobs.database import database
 
 MEBIBYTE: Final = 1024 * 1024
+# How long a submit waits for a ledger that is away (`submission.SETTLE_PAUSES_SECONDS`), and some.
+LONGEST_SETTLEMENT_SECONDS: Final = 75.0
 
 
 def _long_enough(pepper: SecretStr) -> SecretStr:
@@ -42,6 +44,17 @@ def _none_or_a_day(days: float) -> float:
     return days
 
 
+def _none_or_a_second(seconds: float) -> float:
+    if 0 < seconds < 1:
+        raise ValueError("must be 0 or at least 1")
+    return seconds
+
+
+def is_unix(address: str) -> bool:
+    """Say whether the address is a Unix socket's."""
+    return address.startswith("unix:")
+
+
 class LedgerSettings(BaseSettings):
     """Where the ledger is, read from variables that begin with IMSGW_.
 
@@ -63,6 +76,17 @@ class LedgerSettings(BaseSettings):
     )
 
 
+class FileSettings(BaseSettings):
+    """Where the files of a start are, whatever the rest of the settings is worth."""
+
+    model_config = SettingsConfigDict(env_prefix="IMSGW_", frozen=True, hide_input_in_errors=True)
+
+    config_dir: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+
+
 class Settings(LedgerSettings):
     """What `imsgw serve` needs to know."""
 
@@ -77,6 +101,23 @@ class Settings(LedgerSettings):
         default="127.0.0.1:50051",
         pattern=r"^(unix:.+|.+:\d{1,5})$",
         description="Address of the gRPC server.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that serve the same ports, about one for each processor; one more "
+        "watches over them where there are several.",
+    )
+    admin_listen: str = Field(
+        default="",
+        pattern=r"^(unix:.+|.+:\d{1,5})?$",
+        description="Address of a second gRPC server, plain text and without credentials, for "
+        "probes (health) and operators (channelz); empty for none. Not for callers: let nobody "
+        "else reach it.",
+    )
+    reflection: bool = Field(
+        default=True, description="Whether the gRPC server tells callers its contract."
     )
     tls_certificate_file: Path | None = Field(
         default=None,
@@ -118,6 +159,33 @@ class Settings(LedgerSettings):
     max_message_bytes: int = Field(
         default=256 * 1024, ge=1024, le=4 * 1024 * 1024, description="Largest request, in bytes."
     )
+    max_calls: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Calls that one process serves at once. Further ones are told to come back "
+        "before anything is done for them.",
+    )
+    max_streams: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Streams (watches, bulk submits) that one process serves at once, besides its "
+        "calls.",
+    )
+    max_connection_age_seconds: Annotated[float, AfterValidator(_none_or_a_second)] = Field(
+        default=1800.0,
+        ge=0,
+        le=604_800,
+        description="Time after which a client is asked to connect anew, give or take a tenth, so "
+        "that replicas that were added get their share; 0 for never.",
+    )
+    max_connection_age_grace_seconds: float = Field(
+        default=300.0,
+        ge=1,
+        le=604_800,
+        description="Longest time for the calls and streams of such a connection to end.",
+    )
     submit_timeout_seconds: float = Field(
         default=20.0, gt=0, le=120, description="Longest time a submit waits for the service."
     )
@@ -142,8 +210,18 @@ class Settings(LedgerSettings):
     watch_interval_seconds: float = Field(
         default=0.5, gt=0, le=10, description="Time between two looks of a watch into the ledger."
     )
+    drain_delay_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=600,
+        description="Time at shutdown in which calls are still taken while health says NOT_SERVING "
+        "already, for whatever has to hear of it.",
+    )
     drain_seconds: float = Field(
-        default=30.0, ge=0, le=600, description="Longest time for calls in flight at shutdown."
+        default=30.0,
+        ge=0,
+        le=600,
+        description="Longest time for calls in flight at shutdown, after the delay.",
     )
 
     @model_validator(mode="after")
@@ -153,6 +231,24 @@ class Settings(LedgerSettings):
         if self.tls_client_ca_file is not None and self.tls_key_file is None:
             raise ValueError("IMSGW_TLS_CLIENT_CA_FILE needs IMSGW_TLS_CERTIFICATE_FILE")
         return self
+
+    @model_validator(mode="after")
+    def _ports_can_be_shared(self) -> Settings:
+        unix = [address for address in (self.listen, self.admin_listen) if is_unix(address)]
+        if self.workers > 1 and unix:
+            raise ValueError("several IMSGW_WORKERS need ports: they cannot share a Unix socket")
+        if self.listen == self.admin_listen and not self.listen.endswith(":0"):
+            raise ValueError("IMSGW_ADMIN_LISTEN must be another address than IMSGW_LISTEN")
+        return self
+
+    @property
+    def shutdown_seconds(self) -> float:
+        """Longest time from the word to stop to the end of a process.
+
+        A submit that was admitted is settled, whatever the drain's time says.
+        """
+        in_flight = max(self.drain_seconds, self.submit_timeout_seconds)
+        return self.drain_delay_seconds + in_flight + LONGEST_SETTLEMENT_SECONDS
 
 
 def environment() -> Mapping[str, str]:

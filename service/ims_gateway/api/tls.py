@@ -7,30 +7,18 @@ reported, and the one before stays. Connections that are open stay with the one 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
 from typing import Final
 
 import grpc
 import structlog
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ims_gateway.tenancy.reading import ConfigurationError, Fault
+from ims_gateway.api.pem import Pem, fault_of, read, read_good
+from ims_gateway.tenancy.reading import ConfigurationError
 
 LOOK_SECONDS: Final = 0.5
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Pem:
-    chain: bytes
-    key: bytes = field(repr=False)
-    client_ca: bytes | None
-
-    def configuration(self) -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration([(self.key, self.chain)], self.client_ca)
 
 
 class ServerCertificate:
@@ -43,18 +31,19 @@ class ServerCertificate:
         self, certificate_file: Path, key_file: Path, client_ca_file: Path | None = None
     ) -> None:
         self._files = (certificate_file, key_file, client_ca_file)
-        self._served = self._checked = self._read()
-        self._handed_out = self._served
-        if fault := _fault(self._served):
-            raise ConfigurationError([Fault(certificate_file.name, 0, fault)])
+        self._served = self._checked = self._handed_out = read_good(*self._files)
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what a port is opened with: every new connection gets the present certificate."""
         return grpc.dynamic_ssl_server_credentials(
-            self._served.configuration(),
+            _configuration(self._served),
             self._changed,  # type: ignore[arg-type]  # None is documented: no change
             require_client_authentication=self._served.client_ca is not None,
         )
+
+    def seconds_left(self) -> float:
+        """Return for how long the present certificate is good; less than 0 where it is not."""
+        return self._served.ends.timestamp() - time.time()
 
     async def run(self) -> None:
         """Look for changed files until cancelled."""
@@ -65,19 +54,18 @@ class ServerCertificate:
     def look(self) -> None:
         """Take the files if they have changed and are good."""
         try:
-            found = self._read()
+            found = read(*self._files)
         except ConfigurationError:
             # Somebody is putting another one there; what is gone for good is noticed at a start.
             return
         if found == self._checked:
             return
         self._checked = found
-        if fault := _fault(found):
+        if fault := fault_of(found):
             log.error("certificate of the server not taken", fault=fault)
             return
         self._served = found
-        ends = x509.load_pem_x509_certificates(found.chain)[0].not_valid_after_utc
-        log.info("certificate of the server taken", expires=ends.isoformat())
+        log.info("certificate of the server taken", expires=found.ends.isoformat())
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the certificate if it is not the last that was returned. Called by gRPC."""
@@ -85,40 +73,8 @@ class ServerCertificate:
         if served is self._handed_out:
             return None
         self._handed_out = served
-        return served.configuration()
-
-    def _read(self) -> _Pem:
-        certificate_file, key_file, client_ca_file = self._files
-        return _Pem(
-            _bytes_of(certificate_file),
-            _bytes_of(key_file),
-            _bytes_of(client_ca_file) if client_ca_file else None,
-        )
+        return _configuration(served)
 
 
-def _bytes_of(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError([Fault(file.name, 0, type(error).__name__)]) from None
-
-
-def _fault(pem: _Pem) -> str:
-    """Return what is wrong with the files; nothing of them is quoted."""
-    try:
-        certificate = x509.load_pem_x509_certificates(pem.chain)[0]
-        key = load_pem_private_key(pem.key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return "not a certificate and its private key, both as PEM"
-    if certificate.public_key() != key.public_key():
-        return "the private key is not that of the certificate"
-    if pem.client_ca is not None and not _are_certificates(pem.client_ca):
-        return "the authorities of clients are no certificates in PEM"
-    return ""
-
-
-def _are_certificates(pem: bytes) -> bool:
-    try:
-        return bool(x509.load_pem_x509_certificates(pem))
-    except ValueError:
-        return False
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.chain)], pem.client_ca)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from ims_gateway.cli.quota import app as quota
 from ims_gateway.cli.quota import reconcile
 from ims_gateway.cli.tenants import app as tenants
 from ims_gateway.cli.tenants import reload
-from ims_gateway.settings import LedgerSettings, Settings, environment
+from ims_gateway.settings import FileSettings, LedgerSettings, Settings, environment
 from ims_gateway.tenancy.loading import Beginning
 from ims_gateway.tenancy.reading import ConfigurationError
 
@@ -51,15 +51,25 @@ UNUSABLE = 78
 AnySettings = TypeVar("AnySettings", bound=LedgerSettings)
 
 
-def _settings(kind: type[AnySettings]) -> AnySettings:
-    """Return the process's settings, or end it with every fault of them."""
+def _settings(kind: type[AnySettings], more: Callable[[], Iterable[object]] = list) -> AnySettings:
+    """Return the process's settings, or end it with every fault of them, and with `more`."""
     try:
         return kind()
     except ValidationError as error:
-        for fault in error.errors():
-            name = "_".join(["IMSGW", *(str(part) for part in fault["loc"])]).upper()
-            typer.echo(f"{name}: {fault['msg']}", err=True)
-        raise typer.Exit(UNUSABLE) from None
+        _refuse([*_faults(error), *more()])
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        name = "_".join(["IMSGW", *(str(part) for part in fault["loc"])]).upper()
+        yield f"{name}: {fault['msg']}"
+
+
+def _refuse(faults: Iterable[object]) -> NoReturn:
+    """End the process with what is wrong."""
+    for fault in faults:
+        typer.echo(fault, err=True)
+    raise typer.Exit(UNUSABLE) from None
 
 
 @contextmanager
@@ -79,19 +89,32 @@ def _schema_faults() -> Iterator[None]:
 
 @app.command()
 def serve() -> None:
-    """Serve gRPC until SIGTERM. Settings come from variables that begin with IMSGW_."""
-    settings = _settings(Settings)
+    """Serve gRPC until SIGTERM. Settings come from variables that begin with IMSGW_.
+
+    A second SIGTERM does not wait for calls in flight; what is paid for is settled all the same.
+    """
+    settings = _settings(Settings, _faults_of_files)
     # Importing the rest takes a second, in which very many tenants are read already.
     beginning = Beginning(settings.config_dir)
-    from ims_gateway.cli.serve import serve as run  # noqa: PLC0415 - others start without grpc
+    from ims_gateway.cli.serve import serve as run  # noqa: PLC0415 - others start without
+    from ims_gateway.ports import PortTaken  # noqa: PLC0415
+    from ims_gateway.starting import faults_of  # noqa: PLC0415
 
     try:
         with _schema_faults():
-            asyncio.run(run(settings, environment(), beginning))
+            code = asyncio.run(run(settings, environment(), beginning))
     except ConfigurationError as error:
-        for fault in error.faults:
-            typer.echo(fault, err=True)
-        raise typer.Exit(UNUSABLE) from None
+        _refuse(dict.fromkeys([*error.faults, *faults_of(settings)]))
+    except PortTaken as taken:
+        typer.echo(taken, err=True)
+        raise typer.Exit(UNAVAILABLE) from None
+    raise typer.Exit(code)
+
+
+def _faults_of_files() -> Iterable[object]:
+    from ims_gateway.starting import faults_of  # noqa: PLC0415 - others start without
+
+    return faults_of(FileSettings())
 
 
 @app.command()

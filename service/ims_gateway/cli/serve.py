@@ -1,44 +1,58 @@
-"""Runs a gateway as a process: until SIGTERM, then drains."""
+"""Runs a gateway: in this process, or in several that this one watches over."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import structlog
 
-from ims_gateway.app import gateway
+from ims_gateway.ports import PortTaken
 from ims_gateway.settings import Settings
-from ims_gateway.telemetry import logs, providers
+from ims_gateway.stopping import Stopping
+from ims_gateway.telemetry import logs
 from ims_gateway.tenancy.loading import Beginning
 
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, environment: Mapping[str, str], beginning: Beginning) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(settings: Settings, environment: Mapping[str, str], beginning: Beginning) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code.
 
-    Raises ConfigurationError before the port is opened.
+    The reading of the configuration has begun already.
+    Raises ConfigurationError, PortTaken before any call is taken.
     """
     logs.configure()
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    processors = (
-        (providers.exporting_processor(),) if "OTEL_EXPORTER_OTLP_ENDPOINT" in environment else ()
-    )
-    close_metrics = (
-        providers.serve_metrics(settings.metrics_listen) if settings.metrics_listen else None
-    )
-    try:
-        async with gateway(settings, environment, beginning, span_processors=processors) as running:
-            log.info("serving", listen=settings.listen, port=running.port)
-            await stopped.wait()
-            log.info("draining")
-            await running.drain(settings.drain_seconds)
-        log.info("stopped")
-    finally:
-        if close_metrics is not None:
-            close_metrics()
+    stopping = Stopping()
+    stopping.hear_signals()
+    if settings.workers > 1:
+        # Imported here: the process that watches needs nothing of what the others do.
+        from ims_gateway.workers.supervisor import supervise  # noqa: PLC0415
+
+        return await supervise(settings, beginning, stopping)
+    await _serve_alone(settings, environment, beginning, stopping)
+    return 0
+
+
+async def _serve_alone(
+    settings: Settings, environment: Mapping[str, str], beginning: Beginning, stopping: Stopping
+) -> None:
+    from ims_gateway.running import Gateway  # noqa: PLC0415 - see above
+    from ims_gateway.serving import serve_until  # noqa: PLC0415
+    from ims_gateway.telemetry import providers  # noqa: PLC0415
+
+    def serving(running: Gateway) -> None:
+        log.info(
+            "serving",
+            listen=settings.listen,
+            port=running.port,
+            **({"admin_port": running.admin_port} if running.admin_port else {}),
+        )
+
+    with ExitStack() as stack:
+        if settings.metrics_listen:
+            try:
+                stack.callback(providers.serve_metrics(settings.metrics_listen))
+            except OSError:
+                raise PortTaken("IMSGW_METRICS_LISTEN", settings.metrics_listen) from None
+        await serve_until(stopping, settings, environment, serving, beginning)

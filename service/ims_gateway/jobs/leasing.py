@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import uuid
 from contextlib import suppress
 from typing import Final
@@ -132,6 +133,17 @@ class Leases:
         self._held = dict.fromkeys(self._gates, (0, 0.0))
         for gate in self._gates.values():
             gate.slots.grant(0, 0.0 if gate.account.calls_per_second else math.inf)
+
+
+def seat_of(listen: str, worker: int | None) -> str | None:
+    """Return what no two gateways that are there at once have in common, if there is such a thing.
+
+    A gateway that follows another one at its address takes over what that held of the accounts.
+    """
+    if listen.endswith(":0"):
+        return None
+    seat = f"{socket.gethostname()}/{listen}"
+    return (seat if worker is None else f"{seat}/{worker}")[-255:]
 
 
 def _whole(gate: Gate) -> Whole:

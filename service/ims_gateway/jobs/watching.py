@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from ims_gateway.errors import JobNotFound, StoreUnavailable, TryLater, UpstreamBusy
+from ims_gateway.errors import GatewayBusy, JobNotFound, StoreUnavailable, TryLater
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.news import mark_of
 from ims_gateway.jobs.pace import MICROSECONDS
@@ -73,7 +73,7 @@ class Watches:
     async def changes(self, record: JobRecord) -> AsyncGenerator[JobRecord, None]:
         """Yield the job whenever it is not what it was, until its state is terminal.
 
-        Raises JobNotFound where the job is purged meanwhile, StoreUnavailable, and UpstreamBusy
+        Raises JobNotFound where the job is purged meanwhile, StoreUnavailable, and GatewayBusy
         when the gateway shuts down.
         """
         if record.ended:
@@ -89,7 +89,7 @@ class Watches:
 
     def drain(self) -> None:
         """End every watch: each would last as long as its job, and goes on at another replica."""
-        self._drained = UpstreamBusy("the gateway shuts down: watch the job anew")
+        self._drained = GatewayBusy("the gateway shuts down: watch the job anew")
         self._fail(self._drained)
 
     async def look(self) -> None:

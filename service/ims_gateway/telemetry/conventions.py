@@ -37,4 +37,6 @@ UPSTREAM_CODE: Final = "imsgateway.upstream.code"
 
 RELOADS: Final = "imsgateway.configuration.reloads"
 FAULTS: Final = "imsgateway.configuration.faults"
+CERTIFICATE_TIME_LEFT: Final = "imsgateway.certificate.time_left"
+WORKER_RESTARTS: Final = "imsgateway.worker.restarts"
 DECISIONS_LOST: Final = "imsgateway.decisions.lost"

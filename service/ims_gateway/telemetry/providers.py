@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client.registry import REGISTRY, Collector
 
 from ims_gateway.telemetry import conventions
 
@@ -41,10 +42,10 @@ def meter_provider() -> MeterProvider:
     return MeterProvider([PrometheusMetricReader()], resource=SERVICE)
 
 
-def serve_metrics(address: str) -> Callable[[], None]:
-    """Open the Prometheus port on "host:port"; returns what closes it."""
+def serve_metrics(address: str, registry: Collector = REGISTRY) -> Callable[[], None]:
+    """Open the Prometheus port on "host:port"; returns what closes it. Raises OSError."""
     host, _, port = address.rpartition(":")
-    server, thread = prometheus_client.start_http_server(int(port), host)
+    server, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
 
     def close() -> None:
         server.shutdown()
@@ -88,6 +89,16 @@ def observe_lost_decisions(provider: MeterProvider, lost: Mapping[str, Callable[
         ],
         "{record}",
         "Records of decisions that could not be written.",
+    )
+
+
+def observe_certificate(provider: MeterProvider, seconds_left: Callable[[], float]) -> None:
+    """Show for how long the server's certificate is good."""
+    provider.get_meter("ims_gateway").create_observable_gauge(
+        conventions.CERTIFICATE_TIME_LEFT,
+        [lambda _: [Observation(seconds_left())]],
+        "s",
+        "Time until the server's certificate ends.",
     )
 
 

@@ -25,6 +25,7 @@ UNAVAILABLE = {
     errors.UpstreamBusy: "UPSTREAM_BUSY",
     errors.UpstreamUnclear: "UPSTREAM_ERROR",
     errors.StoreUnavailable: "STORE_UNAVAILABLE",
+    errors.GatewayBusy: "GATEWAY_BUSY",
 }
 # An example of each class, with the code, the reason and the kinds of details that DESIGN and
 # errors.proto promise.

@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from ims_gateway.errors import JobNotFound, StoreUnavailable, UpstreamBusy
+from ims_gateway.errors import GatewayBusy, JobNotFound, StoreUnavailable
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Change
 from ims_gateway.jobs.states import State
@@ -213,8 +213,8 @@ async def test_drained_watches_end_and_no_new_one_begins(ledger, watches, asked)
     async with watching(watches, asked, record, record) as (_, tasks):
         watches.drain()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [UpstreamBusy] * 2
-    with pytest.raises(UpstreamBusy):
+    assert [type(outcome) for outcome in outcomes] == [GatewayBusy] * 2
+    with pytest.raises(GatewayBusy):
         await anext(watches.changes(record))
     assert len(watches) == 0
 

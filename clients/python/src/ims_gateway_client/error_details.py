@@ -32,6 +32,7 @@ KIND_OF_REASON: Final[Mapping[str, type[GatewayError]]] = {
     "UPSTREAM_BUSY": errors.Unavailable,
     "UPSTREAM_ERROR": errors.Unavailable,
     "STORE_UNAVAILABLE": errors.Unavailable,
+    "GATEWAY_BUSY": errors.Unavailable,
     "SUBMIT_OUTCOME_UNKNOWN": errors.OutcomeUnknown,
     "JOB_NOT_FOUND": errors.JobNotFound,
     "JOB_STATE": errors.JobStateConflict,

@@ -1,0 +1,47 @@
+"""Serves in this process: from the start of a gateway to its end.
+
+The same for a process by itself and for one of several workers; what tells it to stop is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from ims_gateway.app import gateway
+from ims_gateway.running import Gateway
+from ims_gateway.settings import Settings
+from ims_gateway.stopping import Stopping
+from ims_gateway.telemetry import providers
+from ims_gateway.tenancy.loading import Beginning
+
+log = structlog.get_logger()
+
+
+async def serve_until(
+    stopping: Stopping,
+    settings: Settings,
+    environment: Mapping[str, str],
+    serving: Callable[[Gateway], None],
+    beginning: Beginning | None = None,
+    *,
+    worker: int | None = None,
+) -> None:
+    """Serve until the word to stop, then drain. `serving` is called when calls are taken.
+
+    Raises ConfigurationError, PortTaken before any call is taken.
+    """
+    processors = (
+        (providers.exporting_processor(),) if "OTEL_EXPORTER_OTLP_ENDPOINT" in environment else ()
+    )
+    async with gateway(
+        settings, environment, beginning, span_processors=processors, worker=worker
+    ) as running:
+        serving(running)
+        await stopping.said.wait()
+        log.info("draining")
+        await running.drain(
+            settings.drain_seconds, settings.drain_delay_seconds, stopping.in_a_hurry
+        )
+    log.info("stopped")
