@@ -50,6 +50,13 @@ def _none_or_a_second(seconds: float) -> float:
     return seconds
 
 
+def _a_port(address: str) -> str:
+    port = address.rpartition(":")[2]
+    if address and not is_unix(address) and int(port) > 65535:  # noqa: PLR2004 - of 16 bits
+        raise ValueError("must have a port of at most 65535")
+    return address
+
+
 def is_unix(address: str) -> bool:
     """Say whether the address is a Unix socket's."""
     return address.startswith("unix:")
@@ -97,7 +104,7 @@ class Settings(LedgerSettings):
     key_pepper: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         description="Secret that keys the hashes of API keys, at least 32 characters."
     )
-    listen: str = Field(
+    listen: Annotated[str, AfterValidator(_a_port)] = Field(
         default="127.0.0.1:50051",
         pattern=r"^(unix:.+|.+:\d{1,5})$",
         description="Address of the gRPC server.",
@@ -109,7 +116,7 @@ class Settings(LedgerSettings):
         description="Processes that serve the same ports, about one for each processor; one more "
         "watches over them where there are several.",
     )
-    admin_listen: str = Field(
+    admin_listen: Annotated[str, AfterValidator(_a_port)] = Field(
         default="",
         pattern=r"^(unix:.+|.+:\d{1,5})?$",
         description="Address of a second gRPC server, plain text and without credentials, for "
@@ -132,7 +139,7 @@ class Settings(LedgerSettings):
         description="Authorities of client certificates, as PEM. With it every client must have "
         "one, and is known by its SPIFFE id where it sends no other credential.",
     )
-    metrics_listen: str = Field(
+    metrics_listen: Annotated[str, AfterValidator(_a_port)] = Field(
         default="127.0.0.1:9464",
         pattern=r"^(.+:\d{1,5})?$",
         description="Address of the Prometheus port; empty for none.",

@@ -6,13 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 import pytest
-import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -22,46 +19,8 @@ from ims_gateway.identity.keys import new_key
 from ims_gateway_client import Client
 from imsgateway.v1.job_pb2 import Job
 from imsgateway.v1.job_service_pb2 import SubmitJobRequest
+from tests.integration.processes import BIN, configuration, imsgw
 from tests.integration.world import PEPPER, tenant_file
-
-BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def imsgw(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of imsgw to its end."""
-    return subprocess.run(
-        [BIN / "imsgw", *arguments],
-        env={"PATH": os.environ["PATH"], "NO_COLOR": "1", **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def configuration(folder: Path, key: str) -> dict[str, str]:
-    """Write a configuration and return the environment that goes with it."""
-    (folder / "tenants").mkdir()
-    # Nobody listens on port 1: a submit is surely not sent.
-    account = {"name": "main", "region": "cn-shanghai", "endpoint": "127.0.0.1:1"}
-    files = {
-        "accounts.yaml": {"accounts": [account]},
-        "tenants/acme.yaml": tenant_file("acme", key),
-    }
-    for name, content in files.items():
-        (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
-    return {
-        "IMSGW_CONFIG_DIR": str(folder),
-        "IMSGW_KEY_PEPPER": PEPPER,
-        "IMSGW_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}",
-        "IMSGW_DECISION_LOG": str(folder / "decisions.jsonl"),
-        "IMSGW_LISTEN": "127.0.0.1:0",
-        "IMSGW_METRICS_LISTEN": "",
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": "AKID",
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "SECRET",
-    }
 
 
 @contextmanager

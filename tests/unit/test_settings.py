@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ims_gateway.settings import Settings, environment
+from ims_gateway.submission import SETTLE_PAUSES_SECONDS
 
 PEPPER = "0123456789abcdef0123456789abcdef"
 GOOD = {"IMSGW_CONFIG_DIR": "/etc/imsgw", "IMSGW_KEY_PEPPER": PEPPER}
@@ -89,6 +90,16 @@ BAD = [
     ("listen", "50051"),
     ("listen", "localhost"),
     ("metrics_listen", "9464"),
+    ("metrics_listen", "localhost:65536"),
+    ("admin_listen", "50052"),
+    ("workers", "0"),
+    ("workers", "65"),
+    ("max_calls", "0"),
+    ("max_streams", "0"),
+    ("max_connection_age_seconds", "0.5"),
+    ("max_connection_age_grace_seconds", "0"),
+    ("drain_delay_seconds", "601"),
+    ("reflection", "maybe"),
     ("metrics_listen", "localhost:http"),
 ]
 
@@ -106,6 +117,29 @@ def test_all_faults_are_reported_at_once(monkeypatch):
     )
 
     assert found == ["key_pepper", "max_message_bytes", "drain_seconds"]
+
+
+TOGETHER = [
+    ({"WORKERS": "2", "LISTEN": "unix:/tmp/socket"}, "cannot share a Unix socket"),
+    ({"WORKERS": "2", "ADMIN_LISTEN": "unix:/tmp/socket"}, "cannot share a Unix socket"),
+    ({"LISTEN": "0.0.0.0:1", "ADMIN_LISTEN": "0.0.0.0:1"}, "must be another address"),
+    ({"TLS_KEY_FILE": "key.pem"}, "go together"),
+    ({"TLS_CLIENT_CA_FILE": "ca.pem"}, "needs IMSGW_TLS_CERTIFICATE_FILE"),
+]
+
+
+@pytest.mark.parametrize(("variables", "fault"), TOGETHER)
+def test_settings_that_do_not_go_together_are_refused(monkeypatch, variables, fault):
+    """And named."""
+    with pytest.raises(ValidationError, match=fault):
+        settings(monkeypatch, **{f"IMSGW_{name}": value for name, value in variables.items()})
+
+
+def test_a_process_has_time_to_settle_what_is_paid_for(monkeypatch):
+    """However short a drain is."""
+    found = settings(monkeypatch, IMSGW_DRAIN_SECONDS="0", IMSGW_SUBMIT_TIMEOUT_SECONDS="20")
+
+    assert found.shutdown_seconds > 20 + sum(SETTLE_PAUSES_SECONDS)
 
 
 def test_no_secret_is_shown(monkeypatch):

@@ -4,7 +4,8 @@
                     {"scrape": true}       say your metrics
                     {"drain": true}        stop taking calls, finish, end
                     {"hurry": true}        do not wait for calls
-    from a worker   {"serving": true}      calls are taken
+    from a worker   {"ready": true}        everything is imported
+                    {"serving": true}      calls are taken
                     {"beat": true}         my event loop turns
                     {"metrics": "..."}     in the OpenMetrics format
                     {"faults": ["..."]}    why I cannot start; a process that watches says it once

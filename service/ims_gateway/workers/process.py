@@ -42,7 +42,10 @@ class Worker:
 
     @classmethod
     async def started(cls) -> Self:
-        """Start one, which imports what it needs and waits for `work`."""
+        """Start one, and return it when it has imported what it needs and waits for `work`.
+
+        One that dies before that has `ended`.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -51,7 +54,19 @@ class Worker:
                 stdin=DEVNULL,
                 start_new_session=True,
             )
-        return cls(process, await Leash.over(ours))
+        worker = cls(process, await Leash.over(ours))
+        await worker._import()
+        return worker
+
+    async def _import(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                ready = await self._leash.hear()
+        except TimeoutError:
+            ready = None
+        if ready is None:
+            self.kill()
+            await self._end()
 
     @property
     def pid(self) -> int:

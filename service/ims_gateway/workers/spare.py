@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from ims_gateway.workers.process import Worker
+
+log = structlog.get_logger()
 
 
 class Spare:
@@ -24,7 +28,9 @@ class Spare:
             self._preparing = asyncio.create_task(self._prepare())
 
     async def take(self) -> Worker:
-        """Return the worker that is there, or else one that has just been started."""
+        """Return the worker that is there or on its way, or else one that is started now."""
+        if self._preparing is not None:
+            await self._preparing
         worker, self._worker = self._worker, None
         return worker if worker and not worker.ended else await Worker.started()
 
@@ -38,3 +44,4 @@ class Spare:
     async def _prepare(self) -> None:
         if self._worker is None or self._worker.ended:
             self._worker = await Worker.started()
+            log.info("successor ready", pid=self._worker.pid)

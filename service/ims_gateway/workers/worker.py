@@ -39,6 +39,7 @@ async def _work(end: socket.socket) -> int:
     stopping = Stopping()
     stopping.hear_signals()
     leash = await Leash.over(end)
+    leash.say(ready=True)
     order = await leash.hear()
     if order is None or "number" not in order:
         return 0
