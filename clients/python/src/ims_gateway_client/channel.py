@@ -123,7 +123,10 @@ def channel_options(endpoint: Endpoint) -> Sequence[tuple[str, str | int]]:
         ("grpc.keepalive_time_ms", 310_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        # Shorter than a replica goes on serving after it was told to stop: the one that was started
+        # anew before it is found in time. The same for replicas that are new to DNS.
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     ]
     if is_local(endpoint.target):
         options.append(("grpc.enable_http_proxy", 0))
