@@ -40,9 +40,10 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/python proto/breaking.py
 	$(BIN)/python docs/generate.py --check
 
-reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, check the books
+reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, restart replicas, check the books
 	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
 	$(BIN)/python -m tests.reliability.races
+	$(BIN)/python -m tests.reliability.rolling
 
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from contextlib import contextmanager
 
@@ -84,6 +85,51 @@ def test_every_fault_of_the_settings_is_listed_at_once():
     lines = dict(line.split(": ", 1) for line in done.stderr.strip().splitlines())
     assert set(lines) == {"IMSGW_CONFIG_DIR", "IMSGW_KEY_PEPPER", "IMSGW_MAX_MESSAGE_BYTES"}
     assert "too short" not in done.stderr
+
+
+BAD = {"IMSGW_KEY_PEPPER": "short", "IMSGW_DATABASE_URL": "mysql://ledger"}
+
+
+@pytest.mark.parametrize("wrong", [BAD, {}, {"IMSGW_WORKERS": "2"}])
+def test_faults_of_settings_files_and_certificate_are_listed_together(tmp_path, wrong):
+    """Whoever mends one is not told of the next one only then; nothing was begun."""
+    environment = configuration(tmp_path, new_key()[1])
+    (tmp_path / "accounts.yaml").write_text("accounts:\n  - name: main\n    regoin: x\n")
+    (tmp_path / "tenants" / "beta.yaml").write_text("name: beta\naccount: main\ngrants: []\n")
+    (tmp_path / "server.pem").write_text("no certificate")
+    tls = {
+        "IMSGW_TLS_CERTIFICATE_FILE": str(tmp_path / "server.pem"),
+        "IMSGW_TLS_KEY_FILE": str(tmp_path / "server.key"),
+    }
+    of_files = {"accounts.yaml:3", "beta.yaml:3", "beta.yaml:1", "server.key"}
+    done = imsgw("serve", **environment | tls | wrong)
+    assert done.returncode == 78
+    lines = done.stderr.splitlines()
+    assert {line.split(": ")[0] for line in lines} >= of_files | (wrong.keys() & BAD.keys())
+    assert len(set(lines)) == len(lines)
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_an_account_without_a_key_keeps_the_gateway_from_starting(tmp_path):
+    """It says which variable is not set."""
+    environment = configuration(tmp_path, new_key()[1])
+    del environment["ALIBABA_CLOUD_ACCESS_KEY_SECRET"]
+    done = imsgw("serve", **environment)
+    assert done.returncode == 78
+    fault = "accounts.yaml: main: ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set"
+    assert done.stderr.splitlines() == [fault]
+
+
+@pytest.mark.parametrize("setting", ["LISTEN", "METRICS_LISTEN"])
+def test_an_occupied_port_is_named(tmp_path, setting):
+    """With the setting to change."""
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        address = f"127.0.0.1:{occupied.getsockname()[1]}"
+        environment = configuration(tmp_path, new_key()[1])
+        done = imsgw("serve", **environment | {f"IMSGW_{setting}": address})
+    assert done.returncode == 69
+    message = f"IMSGW_{setting}: {address} is in use, or is no address of this machine"
+    assert done.stderr.splitlines()[-1] == message
 
 
 def test_every_fault_of_the_files_is_listed_with_its_line(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.request
@@ -29,6 +28,7 @@ from imsgateway.v1 import access_service_pb2 as access
 from imsgateway.v1 import access_service_pb2_grpc
 from tests.integration.processes import configuration, gone, imsgw, served
 from tests.integration.world import until
+from tests.unit.test_ports import free_port
 
 KEY = new_key()[1]
 CONNECTIONS = 16
@@ -43,7 +43,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
         KEY,
         workers=WORKERS,
         admin_listen="127.0.0.1:0",
-        metrics_listen=f"127.0.0.1:{a_free_port()}",
+        metrics_listen=f"127.0.0.1:{free_port()}",
     )
 
 
@@ -52,13 +52,6 @@ def running(environment):
     """Run a gateway with workers."""
     with served(environment) as gateway:
         yield gateway
-
-
-def a_free_port() -> int:
-    """Return a port that nobody has."""
-    with closing(socket.socket()) as asking:
-        asking.bind(("127.0.0.1", 0))
-        return asking.getsockname()[1]
 
 
 def connections(pid: int, target: str) -> set[int]:

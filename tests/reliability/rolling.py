@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import socket
 import sys
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +33,7 @@ from tests.integration.processes import Served, served
 from tests.integration.world import ENVIRONMENT, PEPPER, until
 from tests.reliability.books import Accepted, Books, Database, Told, Violation
 from tests.reliability.scenery import LIMITS, an_emulator, configure
+from tests.unit.test_ports import free_port
 
 ROUNDS: Final = 10
 CALLERS: Final = 8
@@ -116,7 +116,7 @@ class Callers:
 async def roll(folder: Path, database_url: str, *, rounds: int, workers: int = 1) -> Outcome:
     """Restart each of two replicas so many times, and hold the books against each other."""
     outcome = Outcome()
-    ports = [_a_free_port() for _ in range(REPLICAS)]
+    ports = [free_port() for _ in range(REPLICAS)]
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
     async with AsyncExitStack() as stack:
         emulator = await stack.enter_async_context(an_emulator())
@@ -179,12 +179,6 @@ def _environment(folder: Path, database_url: str, port: int, workers: int) -> di
         "poll_interval_seconds": 0.2,
     }
     return ENVIRONMENT | {f"IMSGW_{name.upper()}": str(value) for name, value in values.items()}
-
-
-def _a_free_port() -> int:
-    with closing(socket.socket()) as asking:
-        asking.bind(("127.0.0.1", 0))
-        return int(asking.getsockname()[1])
 
 
 def main() -> int:
