@@ -2,7 +2,8 @@
 
 Several processes may write to one file: each writes whole lines at its end, under the file's lock,
 and notices when another process, or logrotate, has moved the file away. Standard output belongs to
-one process. What it never does: leave half a line behind, where that can be helped.
+one gateway, whose workers share it. What it never does: leave half a line behind, where that can be
+helped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -49,17 +50,35 @@ class Pipe:
         self._torn = False
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Write line by line: up to 4096 bytes nobody else's come in between (pipe(7))."""
+        """Write line by line. Up to 4096 bytes nobody's lines come in between (pipe(7)).
+
+        In longer ones those of a gateway's other workers do not either.
+        """
         for line in lines:
-            rest = b"\n" + line if self._torn else line
-            while rest:
-                self._torn |= len(rest) < len(line)
-                rest = rest[os.write(self._descriptor, rest) :]
-            self._torn = False
+            with self._locked():
+                self._write(line)
 
     def close(self) -> None:
         """Close the descriptor, which is our own."""
         os.close(self._descriptor)
+
+    def _write(self, line: bytes) -> None:
+        rest = b"\n" + line if self._torn else line
+        while rest:
+            self._torn |= len(rest) < len(line)
+            rest = rest[os.write(self._descriptor, rest) :]
+        self._torn = False
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # By process: workers have inherited one open file, so that a lock of it were everybody's.
+        with suppress(OSError):
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
 
 class RotatingFile:

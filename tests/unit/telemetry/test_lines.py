@@ -98,6 +98,29 @@ def test_processes_that_share_a_file_tear_no_line_and_lose_none(tmp_path):
     assert sorted(told) == sorted(written * 2)
 
 
+def test_workers_that_share_standard_output_tear_no_line():
+    """However long it is: what a pipe keeps together by itself is 4096 bytes."""
+    program = (
+        "import sys\n"
+        "from ims_gateway.telemetry.lines import opened\n"
+        "sink = opened('-', 0, 3)\n"
+        "for number in range(100):\n"
+        "    sink.write([sys.argv[1].encode() * (number * 300) + b'\\n'])\n"
+    )
+    reading, writing = os.pipe()
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, name], stdout=writing) for name in "abc"
+    ]
+    os.close(writing)
+    # Little by little: the pipe is full, and whoever writes has to wait in the middle of a line.
+    lines = b"".join(iter(lambda: os.read(reading, 1000), b"")).splitlines()
+    os.close(reading)
+    assert [process.wait() for process in processes] == [0, 0, 0]
+
+    assert all(len(set(line)) <= 1 for line in lines)
+    assert sorted(map(len, lines)) == sorted(number * 300 for number in range(100) for _ in "abc")
+
+
 @pytest.mark.parametrize("sink", ["no/such/folder/log", "."])
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path, sink):
     """A gateway that records nothing must not look like one that does."""
