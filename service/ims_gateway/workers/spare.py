@@ -7,6 +7,7 @@ a fraction of a second instead of several.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -43,5 +44,7 @@ class Spare:
 
     async def _prepare(self) -> None:
         if self._worker is None or self._worker.ended:
-            self._worker = await Worker.started()
-            log.info("successor ready", pid=self._worker.pid)
+            # Without it the next one takes longer.
+            with suppress(OSError):
+                self._worker = await Worker.started()
+                log.info("successor ready", pid=self._worker.pid)

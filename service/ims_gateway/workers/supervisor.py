@@ -80,18 +80,22 @@ class Supervisor:
         self.restarts = dict.fromkeys(range(settings.workers), 0)
 
     async def run(self) -> int:
-        """Keep all workers running until the word to stop, and return the exit code."""
-        keeping = [asyncio.create_task(self._keep(number)) for number in self.restarts]
-        await self._stopping.said.wait()
-        log.info("draining")
-        self._tell("drain")
-        hurrying = asyncio.create_task(self._hurry())
-        _, late = await asyncio.wait(keeping, timeout=self._settings.shutdown_seconds)
-        if late:
-            log.error("workers did not end in time", workers=[*self._workers])
-            self._kill_all()
-        await asyncio.gather(*keeping)
-        hurrying.cancel()
+        """Keep all workers running until the word to stop, and return the exit code.
+
+        A fault of this process ends it, and with it its workers: better than to watch over a part.
+        """
+        async with asyncio.TaskGroup() as group:
+            keeping = [group.create_task(self._keep(number)) for number in self.restarts]
+            hurrying = group.create_task(self._hurry())
+            await self._stopping.said.wait()
+            log.info("draining")
+            self._tell("drain")
+            _, late = await asyncio.wait(keeping, timeout=self._settings.shutdown_seconds)
+            if late:
+                log.error("workers did not end in time", workers=[*self._workers])
+                self._kill_all()
+                await asyncio.wait(keeping)
+            hurrying.cancel()
         await self._spare.dismiss()
         log.info("stopped")
         return self._code
@@ -113,12 +117,9 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         short_lives = 0
         while not self._stopping.said.is_set():
-            worker = self._workers[number] = await self._spare.take()
             began = clock()
-            code = await self._work(number, worker)
-            del self._workers[number]
-            if self._stopping.said.is_set() or not self._have_served:
-                self._end(worker, code)
+            code = await self._live(number)
+            if self._stopping.said.is_set():
                 return
             lived_seconds = clock() - began
             short_lives = short_lives if lived_seconds < SHORT_LIFE_SECONDS else 0
@@ -128,13 +129,32 @@ class Supervisor:
             log.error(
                 "worker ended",
                 worker=number,
-                pid=worker.pid,
                 exit_code=code,
                 lived_seconds=round(lived_seconds, 1),
                 next_in_seconds=pause_seconds,
             )
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.said.wait(), pause_seconds)
+
+    async def _live(self, number: int) -> int:
+        """Let one worker live, and return its exit code. One that fails to begin ends them all."""
+        try:
+            worker = await self._spare.take()
+        except OSError as error:
+            # No memory, or no process to be had: there may be some later.
+            log.error("worker not started", worker=number, error=str(error))  # noqa: TRY400
+            return FAILED
+        self._workers[number] = worker
+        code = await self._work(number, worker)
+        del self._workers[number]
+        if self._stopping.said.is_set():
+            # Of those that were killed, the system says a negative number.
+            self._code = self._code or (code if code >= 0 else FAILED)
+        elif not self._have_served:
+            log.error("worker cannot start", worker=number, exit_code=code, faults=worker.faults)
+            self._code = max(code, 0) or FAILED
+            self._stopping.say()
+        return code
 
     async def _work(self, number: int, worker: Worker) -> int:
         if self._stopping.said.is_set():
@@ -153,14 +173,6 @@ class Supervisor:
                 ports = {"port": self._order["listen"], "admin_port": self._order["admin_listen"]}
                 numbers = {name: int(at.rpartition(":")[2]) for name, at in ports.items() if at}
                 log.info("serving", **numbers, workers=len(self.restarts))
-
-    def _end(self, worker: Worker, code: int) -> None:
-        """Note how the last worker of a number ended; one that never served ends them all."""
-        self._code = self._code or (max(code, 0) or FAILED if code else 0)
-        if not self._stopping.said.is_set():
-            log.error("worker cannot start", pid=worker.pid, exit_code=code, faults=worker.faults)
-            self._code = self._code or FAILED
-            self._stopping.say()
 
     async def _hurry(self) -> None:
         await self._stopping.in_a_hurry.wait()
