@@ -81,7 +81,7 @@ class Served:
         """Read the log to its end, in a thread of its own."""
         for line in self.process.stderr or ():
             with self._news:
-                self.events.append(json.loads(line))
+                self.events.append(json.loads(line) if line.startswith("{") else {"event": line})
                 self._news.notify_all()
         with self._news:
             self._over = True
