@@ -17,6 +17,7 @@ from typing import Any, Final, get_args
 
 from google.protobuf import descriptor_pb2
 from google.rpc import code_pb2
+from opentelemetry.sdk.metrics import MeterProvider
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
@@ -26,6 +27,9 @@ from ims_gateway.algorithms.table import TABLE
 from ims_gateway.policy.findings import KINDS
 from ims_gateway.policy.suite_file import SuiteFile
 from ims_gateway.settings import Settings
+from ims_gateway.telemetry.instruments import INSTRUMENTS, Instrument, Kind
+from ims_gateway.telemetry.meters import Meters
+from ims_gateway.telemetry.prometheus import PrometheusReader, family
 from ims_gateway.tenancy.files import AccountsFile, IssuersFile, TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
 from ims_gateway.tenancy.limits_file import PricesFile
@@ -146,9 +150,45 @@ def lint() -> str:
     return table(("code", "severity", "meaning", "mend"), rows)
 
 
+def metrics() -> str:
+    """Return what is measured."""
+    rows = [
+        (
+            f"`{each.name}`",
+            f"`{_exposed(each)}`",
+            each.kind.value,
+            each.unit.replace("{", "").replace("}", ""),
+            ", ".join(f"`{name}`" for name in each.attributes),
+            each.description,
+        )
+        for each in INSTRUMENTS
+    ]
+    return table(("instrument", "Prometheus", "kind", "unit", "attributes", "meaning"), rows)
+
+
+def _exposed(instrument: Instrument) -> str:
+    """Return the name that the Prometheus port gives it, by measuring once."""
+    reader = PrometheusReader()
+    meters = Meters(MeterProvider([reader], shutdown_on_exit=False))
+    values = [""] * len(instrument.attributes)
+    match instrument.kind:
+        case Kind.COUNTER:
+            meters.counter(instrument).add(*values)
+        case Kind.GAUGE:
+            meters.gauge(instrument, lambda: [(tuple(values), 1)])
+        case Kind.HISTOGRAM:
+            meters.histogram(instrument).record(1, *values)
+    data = reader.read()
+    if data is None:
+        raise LookupError(instrument.name)
+    shown = family(data.resource_metrics[0].scope_metrics[0].metrics[0])
+    return f"{shown.name}_total" if shown.type == "counter" else shown.name
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "algorithms": algorithms,
     "lint": lint,
+    "metrics": metrics,
     "reasons": reasons,
     "settings": settings,
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.api.access_service import AccessService
@@ -43,15 +44,18 @@ from ims_gateway.resolution import Resolution
 from ims_gateway.running import Gateway
 from ims_gateway.settings import Settings
 from ims_gateway.submission import Submission
-from ims_gateway.telemetry import conventions, lines, providers
+from ims_gateway.telemetry import lines, providers
 from ims_gateway.telemetry.calls import Calls
 from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.keeping import Keeping
+from ims_gateway.telemetry.metering import Metering
+from ims_gateway.telemetry.standings import Standings
 from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
 from ims_gateway.tenancy.loading import Beginning
 from ims_gateway.tenancy.reading import ConfigurationError, Fault
 from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.client import Measure
 from ims_gateway.upstream.credentials import (
     CredentialsProvider,
     CredentialsUnavailable,
@@ -69,10 +73,11 @@ async def gateway(
     beginning: Beginning | None = None,
     *,
     span_processors: tuple[SpanProcessor, ...] = (),
+    metric_readers: tuple[MetricReader, ...] = (),
     worker: int | None = None,
     clock: Callable[[], int] | None = None,
     ledger_of: Callable[[Store, Callable[[], int]], Ledger] = Ledger,
-    gates_of: Callable[[Mapping[str, Account]], Gates] = Gates,
+    gates_of: Callable[[Mapping[str, Account], Measure], Gates] = Gates,
 ) -> AsyncIterator[Gateway]:
     """Build and start a gateway, and close it in the end.
 
@@ -88,7 +93,7 @@ async def gateway(
 
     def told(live: Live) -> None:
         health.show(live.faults)
-        reloads.add(1, {conventions.OUTCOME: "faulty" if live.faults else "taken"})
+        metering.reloaded(live)
 
     health = Health(SERVICES)
     certificate = _certificate(settings)
@@ -99,18 +104,21 @@ async def gateway(
     async with AsyncExitStack() as stack:
         tracing = providers.tracer_provider(*span_processors)
         stack.callback(tracing.shutdown)
-        metrics = providers.meter_provider()
-        stack.callback(metrics.shutdown)
-        reloads = providers.reloads(metrics, lambda: len(live.faults))
+        metering = Metering(SERVICES, settings.metrics_tenants, metric_readers)
+        stack.push_async_callback(metering.close)
         # Replicas' clocks differ, and rates are to be those of one clock.
-        store = Store(database(database_url, settings.database_timeout_seconds), keeps_time=True)
+        store = Store(
+            database(database_url, settings.database_timeout_seconds),
+            keeps_time=True,
+            committed=metering.committed,
+        )
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
-        keeping, decisions = _records(settings, ledger, metrics, stack)
-        gates = await stack.enter_async_context(gates_of(accounts))
+        keeping, decisions = _records(settings, ledger, metering, stack)
+        gates = await stack.enter_async_context(gates_of(accounts, metering.upstream(accounts)))
         leases = Leases(ledger, gates, seat_of(settings.listen, worker))
         await leases.round()
-        authorization = Authorization(lambda: live.directory, providers.shadow_differences(metrics))
+        authorization = Authorization(lambda: live.directory, metering.differences)
         validation = Validation()
         submission = Submission(
             validation=validation,
@@ -121,11 +129,10 @@ async def gateway(
             clock=clock,
             timeout_seconds=settings.submit_timeout_seconds,
             poll_seconds=settings.poll_interval_seconds,
+            measures=metering.submits,
         )
         stack.push_async_callback(submission.drain)
-        calls = Calls(
-            tracing.get_tracer("ims_gateway"), decisions, providers.call_duration(metrics)
-        )
+        calls = Calls(tracing.get_tracer("ims_gateway"), decisions, metering.calls.ended)
         bulk = Bulk(submission, authorization, calls)
         watches = Watches(
             ledger,
@@ -177,7 +184,11 @@ async def gateway(
             clock,
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
+            polled=metering.polls.polled,
+            ended=metering.polls.ended,
         )
+        standings = Standings(ledger, accounts, lambda: metering.labels.own, lambda: live.directory)
+        metering.show(live, gates, standings)
         port = listen(
             server,
             "IMSGW_LISTEN",
@@ -193,12 +204,10 @@ async def gateway(
             live.run(),
             key_sets.run(),
             keeping.run(decisions.tick),
+            standings.run(),
+            metering.run(),
         ]
-        if certificate:
-            tasks.append(_watched(certificate, metrics))
-        if settings.retention_days:
-            tasks.append(Retention(ledger, settings.retention_days * 86_400).run())
-        for task in tasks:
+        for task in (*tasks, *_optional_tasks(settings, ledger, certificate, metering)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         await health.serve(live.faults)
         await server.start()
@@ -215,6 +224,8 @@ async def gateway(
             ledger,
             decisions,
             live,
+            metering.registry,
+            standings,
         )
 
 
@@ -222,6 +233,16 @@ def _authenticator(settings: Settings, live: Live, key_sets: KeySets) -> Authent
     tokens = Tokens(lambda: live.directory.issuers, key_sets, time.time)
     pepper = settings.key_pepper.get_secret_value().encode()
     return Authenticator(lambda: live.directory, tokens, pepper, time.time)
+
+
+def _optional_tasks(
+    settings: Settings, ledger: Ledger, certificate: ServerCertificate | None, metering: Metering
+) -> Iterator[Coroutine[Any, Any, None]]:
+    if certificate:
+        metering.show_certificate(certificate.seconds_left)
+        yield certificate.run()
+    if settings.retention_days:
+        yield Retention(ledger, settings.retention_days * 86_400).run()
 
 
 def _certificate(settings: Settings) -> ServerCertificate | None:
@@ -232,13 +253,8 @@ def _certificate(settings: Settings) -> ServerCertificate | None:
     )
 
 
-async def _watched(certificate: ServerCertificate, metrics: MeterProvider) -> None:
-    providers.observe_certificate(metrics, certificate.seconds_left)
-    await certificate.run()
-
-
 def _records(
-    settings: Settings, ledger: Ledger, metrics: MeterProvider, stack: AsyncExitStack
+    settings: Settings, ledger: Ledger, metering: Metering, stack: AsyncExitStack
 ) -> tuple[Keeping, DecisionLog]:
     """Return where records of calls go: the ledger's store, and the log before it."""
     keeping = Keeping(ledger, settings.decision_store_rows)
@@ -250,9 +266,7 @@ def _records(
         )
     decisions = DecisionLog(sink, keeping.put if settings.decision_store_rows else None)
     stack.callback(decisions.close)
-    providers.observe_lost_decisions(
-        metrics, {"log": lambda: decisions.lost, "store": lambda: keeping.lost}
-    )
+    metering.show_lost({"log": lambda: decisions.lost, "store": lambda: keeping.lost})
     return keeping, decisions
 
 

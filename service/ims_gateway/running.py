@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from ims_gateway.api.health import Health
 from ims_gateway.bulk import Bulk
@@ -20,6 +21,7 @@ from ims_gateway.jobs.tracker import Tracker
 from ims_gateway.jobs.watching import Watches
 from ims_gateway.submission import Submission
 from ims_gateway.telemetry.decisions import DecisionLog
+from ims_gateway.telemetry.standings import Standings
 from ims_gateway.tenancy.live import Live
 
 # How long a watch of health that nobody reads may hold up a shutdown.
@@ -28,7 +30,10 @@ TELL_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway that serves; `port` and `admin_port` are those that were bound."""
+    """A gateway that serves; `port` and `admin_port` are those that were bound.
+
+    `metrics` is what its Prometheus port shows.
+    """
 
     port: int
     admin_port: int
@@ -41,6 +46,8 @@ class Gateway:
     ledger: Ledger
     decisions: DecisionLog
     configuration: Live
+    metrics: CollectorRegistry
+    standings: Standings
 
     async def drain(
         self, seconds: float, delay_seconds: float = 0.0, hurry: asyncio.Event | None = None

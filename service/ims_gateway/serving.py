@@ -6,6 +6,7 @@ The same for a process by itself and for one of several workers; what tells it t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
@@ -13,8 +14,10 @@ from ims_gateway.app import gateway
 from ims_gateway.running import Gateway
 from ims_gateway.settings import Settings
 from ims_gateway.stopping import Stopping
-from ims_gateway.telemetry import providers
+from ims_gateway.telemetry import prometheus, providers
 from ims_gateway.tenancy.loading import Beginning
+
+METRICS_ENDPOINTS: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"}
 
 log = structlog.get_logger()
 
@@ -30,18 +33,26 @@ async def serve_until(
 ) -> None:
     """Serve until the word to stop, then drain. `serving` is called when calls are taken.
 
-    Raises ConfigurationError, PortTaken before any call is taken.
+    A worker leaves the Prometheus port to the process that watches over it. Raises
+    ConfigurationError, PortTaken.
     """
     processors = (
         (providers.exporting_processor(),) if "OTEL_EXPORTER_OTLP_ENDPOINT" in environment else ()
     )
+    readers = (providers.exporting_reader(),) if METRICS_ENDPOINTS & environment.keys() else ()
     async with gateway(
-        settings, environment, beginning, span_processors=processors, worker=worker
+        settings,
+        environment,
+        beginning,
+        span_processors=processors,
+        metric_readers=readers,
+        worker=worker,
     ) as running:
-        serving(running)
-        await stopping.said.wait()
-        log.info("draining")
-        await running.drain(
-            settings.drain_seconds, settings.drain_delay_seconds, stopping.in_a_hurry
-        )
+        with prometheus.shown(running.metrics, settings.metrics_listen if worker is None else ""):
+            serving(running)
+            await stopping.said.wait()
+            log.info("draining")
+            await running.drain(
+                settings.drain_seconds, settings.drain_delay_seconds, stopping.in_a_hurry
+            )
     log.info("stopped")

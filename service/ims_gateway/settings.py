@@ -144,6 +144,13 @@ class Settings(LedgerSettings):
         pattern=r"^(.+:\d{1,5})?$",
         description="Address of the Prometheus port; empty for none.",
     )
+    metrics_tenants: int = Field(
+        default=500,
+        ge=0,
+        le=10_000,
+        description="Tenants that have metrics of their own, the first that call; all others share "
+        "one value.",
+    )
     decision_log: str = Field(
         default="-", description="Decision log: a file, '-' for standard output, empty for none."
     )

@@ -5,6 +5,7 @@ Decides accepted, rejected (the quota is returned) or unknown (the quota stays h
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from ims_gateway import errors
@@ -25,6 +26,16 @@ INTERRUPTED: Final = Change(
 # Code and message of failures in which the service said neither.
 UNKNOWN: Final = ("SUBMIT_OUTCOME_UNKNOWN", "no clear answer came")
 UNREACHED: Final = ("UPSTREAM_UNREACHABLE", "the service was not reached")
+
+
+class Outcome(StrEnum):
+    """What came of a submit that was admitted; or recalled, where there was nothing to submit."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    NEVER_SENT = "never_sent"
+    RECALLED = "recalled"
 
 
 def accepted(reply: SubmitReply, first_poll: int) -> Change:
@@ -60,6 +71,13 @@ def failed(error: UpstreamError) -> Change:
         failure_code=error.code or own_code,
         failure_message=error.message or own_message,
     )
+
+
+def outcome_of(error: UpstreamError) -> Outcome:
+    """Return what came of a submit that failed in this way."""
+    if isinstance(error, OutcomeUnknown):
+        return Outcome.UNKNOWN
+    return Outcome.NEVER_SENT if isinstance(error, NotSent) else Outcome.REJECTED
 
 
 def holds_in(state: State) -> str:

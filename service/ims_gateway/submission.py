@@ -23,6 +23,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 from typing import Final
 
 import structlog
@@ -40,9 +41,11 @@ from ims_gateway.preview import decision_message, quota_effect, upstream_request
 from ims_gateway.quota.limits import Demand
 from ims_gateway.quota.prices import PriceList
 from ims_gateway.quoting import demand_of, missing_duration
+from ims_gateway.settlement import Outcome
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.limits import report
+from ims_gateway.telemetry.measures import SubmitMeasures
 from ims_gateway.tenancy.tenant import Tenant
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
@@ -83,7 +86,9 @@ class Submission:
         clock: Callable[[], int],
         timeout_seconds: float,
         poll_seconds: float,
+        measures: SubmitMeasures,
     ) -> None:
+        self._measures = measures
         self._validation = validation
         self._authorization = authorization
         self._ledger = ledger
@@ -200,6 +205,8 @@ class Submission:
                 call.job = admission.record.name
                 report(call, admission.limits)
                 call.quota = "held"
+                if place.taken:
+                    self._measures.waited(call, intent, 0.0)
                 return await self._send_and_settle(call, gate, place, intent, spec)
         return await self._attach(call, admission.record)
 
@@ -211,17 +218,18 @@ class Submission:
                 await self._wait(call, place, intent)
             change = await self._send(call, gate, place, intent, spec)
         except errors.TryLater as refusal:
-            await self._settle(call, intent, settlement.never_sent(refusal))
+            await self._settle(call, intent, settlement.never_sent(refusal), Outcome.NEVER_SENT)
             raise
         except UpstreamError as error:
-            await self._settle(call, intent, settlement.failed(error))
+            outcome = settlement.outcome_of(error)
+            await self._settle(call, intent, settlement.failed(error), outcome)
             raise settlement.refusal_of(error, call.job) from error
         except BaseException:
-            await self._settle(call, intent, settlement.INTERRUPTED)
+            await self._settle(call, intent, settlement.INTERRUPTED, Outcome.UNKNOWN)
             raise
         finally:
             place.release()
-        return await self._settle(call, intent, change)
+        return await self._settle(call, intent, change, Outcome.ACCEPTED)
 
     async def _wait(self, call: Call, place: Place, intent: Intent) -> None:
         """Wait for a place, and note that the call goes out.
@@ -231,7 +239,11 @@ class Submission:
         with call.step("wait") as span:
             span.set_attribute(conventions.WAIT_AHEAD, place.ahead)
             span.set_attribute(conventions.WAIT_ESTIMATE, place.estimate_seconds)
-            await place.wait(call.seconds_left(self._timeout_seconds))
+            began = perf_counter()
+            try:
+                await place.wait(call.seconds_left(self._timeout_seconds))
+            finally:
+                self._measures.waited(call, intent, perf_counter() - began)
         with call.step("dispatch"):
             if not await self._ledger.dispatch(intent.job_id):
                 raise errors.UpstreamBusy("the job waited for too long")
@@ -250,7 +262,9 @@ class Submission:
         first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
         return settlement.accepted(reply, first_poll)
 
-    async def _settle(self, call: Call, intent: Intent, change: Change) -> JobRecord:
+    async def _settle(
+        self, call: Call, intent: Intent, change: Change, outcome: Outcome
+    ) -> JobRecord:
         """Write down what came of the job, however long the ledger keeps us waiting.
 
         Raises SubmitOutcomeUnknown where it stays away: the intent's lease will close the job.
@@ -266,7 +280,11 @@ class Submission:
                     continue
                 span.set_attribute(conventions.JOB_STATE, record.state.name)
                 call.quota = settlement.holds_in(record.state)
-                if not changed and change.state is not record.state:
+                settled = change.state is record.state
+                self._measures.settled(
+                    intent, outcome if settled else Outcome.UNKNOWN, self._prices().currency
+                )
+                if not changed and not settled:
                     log.error(
                         "settled too late",
                         job=call.job,
@@ -274,6 +292,7 @@ class Submission:
                         upstream_job_id=change.upstream_job_id,
                     )
                 return record
+        self._measures.settled(intent, Outcome.UNKNOWN)
         # The one trace of an accepted job that the ledger could not take: an operator needs it.
         log.error("not settled", job=call.job, upstream_job_id=change.upstream_job_id)
         raise errors.SubmitOutcomeUnknown(call.job)
@@ -282,6 +301,7 @@ class Submission:
         """Answer a repeated call with the job that exists, as soon as its submit is settled."""
         call.job = record.name
         call.recalled = True
+        self._measures.settled(record, Outcome.RECALLED)
         with call.step("attach"):
             while record.state is State.SUBMITTING:
                 if ours := self._in_flight.get(record.job_id):

@@ -12,7 +12,6 @@ import grpc
 import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import REGISTRY
 
 from ims_gateway.identity.keys import new_key
 from imsgateway.v1 import admin_service_pb2 as pb
@@ -53,11 +52,11 @@ async def reload(desk: Desk) -> pb.ReloadResponse:
     return await desk.client.admin.Reload(pb.ReloadRequest())
 
 
-def samples(name: str, label: str = "imsgateway_outcome") -> dict[str, float]:
+def samples(desk: Desk, name: str, label: str = "imsgateway_outcome") -> dict[str, float]:
     """Return what the Prometheus port shows of a metric, by one of its labels."""
     return {
         sample.labels.get(label, ""): sample.value
-        for metric in REGISTRY.collect()
+        for metric in desk.world.gateway.metrics.collect()
         for sample in metric.samples
         if sample.name.startswith(name)
     }
@@ -121,18 +120,18 @@ async def test_file_that_is_not_taken_is_told_wherever_an_operator_looks(desk):
     await until(lambda: _is(desk, "configuration", NOT_SERVING))
     assert await health(desk, "") == SERVING
     assert await health(desk, "imsgateway.v1.JobService") == SERVING
-    assert samples("imsgateway_configuration_faults") == {"": 1}
-    assert samples("imsgateway_configuration_reloads_total")["faulty"] >= 1
+    assert samples(desk, "imsgateway_configuration_faults") == {"": 1}
+    assert samples(desk, "imsgateway_configuration_reloads_total")["faulty"] >= 1
     await desk.world.acme.submit(cover())
 
     put(desk, "acme", good)
     assert not (await reload(desk)).faults
     await until(lambda: _is(desk, "configuration", SERVING))
     assert not (await tenants(desk)).tenants[0].faults
-    assert samples("imsgateway_configuration_faults") == {"": 0}
-    assert samples("imsgateway_configuration_reloads_total")["taken"] >= 1
+    assert samples(desk, "imsgateway_configuration_faults") == {"": 0}
+    assert samples(desk, "imsgateway_configuration_reloads_total")["taken"] >= 1
     lost = {"log": 0, "store": 0}
-    assert samples("imsgateway_decisions_lost_total", "imsgateway_sink") == lost
+    assert samples(desk, "imsgateway_decisions_lost_total", "imsgateway_sink") == lost
 
 
 async def test_start_with_a_bad_tenant_says_so(tmp_path):

@@ -17,6 +17,7 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Admission, Change
 from ims_gateway.jobs.states import State
 from ims_gateway.upstream.account import Account
+from ims_gateway.upstream.client import Measure
 from ims_gateway.upstream.gate import Gate, Gates
 from tests.reliability.points import Doom, Moment, Point, Step, point_of
 
@@ -102,11 +103,12 @@ class MortalGates(Gates):
     def __init__(
         self,
         accounts: Mapping[str, Account],
+        measure: Measure,
         *,
         mortality: Mortality,
         client_of: Callable[[Any], Any],
     ) -> None:
-        super().__init__(accounts)
+        super().__init__(accounts, measure)
         self._mortality = mortality
         self._client_of = client_of
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 import structlog
 
-from ims_gateway.ports import PortTaken
 from ims_gateway.settings import Settings
 from ims_gateway.stopping import Stopping
 from ims_gateway.telemetry import logs
@@ -20,7 +18,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], beginning: B
     """Serve until SIGTERM or SIGINT, and return the exit code.
 
     The reading of the configuration has begun already.
-    Raises ConfigurationError, PortTaken before any call is taken.
+    Raises ConfigurationError, PortTaken.
     """
     logs.configure()
     stopping = Stopping()
@@ -39,7 +37,6 @@ async def _serve_alone(
 ) -> None:
     from ims_gateway.running import Gateway  # noqa: PLC0415 - see above
     from ims_gateway.serving import serve_until  # noqa: PLC0415
-    from ims_gateway.telemetry import providers  # noqa: PLC0415
 
     def serving(running: Gateway) -> None:
         log.info(
@@ -49,10 +46,4 @@ async def _serve_alone(
             **({"admin_port": running.admin_port} if running.admin_port else {}),
         )
 
-    with ExitStack() as stack:
-        if settings.metrics_listen:
-            try:
-                stack.callback(providers.serve_metrics(settings.metrics_listen))
-            except OSError:
-                raise PortTaken("IMSGW_METRICS_LISTEN", settings.metrics_listen) from None
-        await serve_until(stopping, settings, environment, serving, beginning)
+    await serve_until(stopping, settings, environment, serving, beginning)

@@ -11,6 +11,7 @@ from ims_gateway.errors import RateExceeded
 from ims_gateway.jobs import admission as admitting
 from ims_gateway.jobs import (
     adoption,
+    census,
     course,
     decisions,
     news,
@@ -221,6 +222,11 @@ class Ledger:
     async def backlog(self) -> dict[str, int]:
         """Return how many open jobs each account has."""
         return await self._store.read(polling.backlog)
+
+    async def census(self) -> census.Census:
+        """Count the jobs that have not ended. Raises StoreUnavailable."""
+        now = self._clock()
+        return await self._store.read(lambda db: census.take(db, now))
 
     async def purge(self, age: int, count: int) -> int:
         """Purge the jobs that ended longest ago, at least `age` microseconds; return how many."""

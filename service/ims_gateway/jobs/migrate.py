@@ -16,7 +16,7 @@ from ims_gateway.jobs.database import Database, database
 if TYPE_CHECKING:  # imported where there is something to migrate
     import sqlalchemy
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 EMPTY: Final = "empty"
 # The number of PostgreSQL's lock for migrations: any that nobody else takes.
 LOCK: Final = 0x696D7367772D6462

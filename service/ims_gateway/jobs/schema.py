@@ -66,19 +66,30 @@ Index(
     postgresql_where=jobs.c.state != int(State.REJECTED),
 )
 Index("jobs_newest", jobs.c.tenant, jobs.c.create_time.desc(), jobs.c.job_id.desc())
-# These columns are null for most of a job's life, so the indexes hold only what is due.
+# These columns are null for most of a job's life, so the indexes hold only what is due. State and
+# time of creation are there for the census; they change only together with what is before them.
 Index(
     "jobs_due",
     jobs.c.account,
     jobs.c.next_poll_time,
+    jobs.c.state,
+    jobs.c.create_time,
     sqlite_where=jobs.c.next_poll_time.is_not(None),
     postgresql_where=jobs.c.next_poll_time.is_not(None),
 )
 Index(
     "jobs_leased",
     jobs.c.lease_until,
+    jobs.c.create_time,
     sqlite_where=jobs.c.lease_until.is_not(None),
     postgresql_where=jobs.c.lease_until.is_not(None),
+)
+# Of these there are few, and each waits for somebody.
+Index(
+    "jobs_unknown",
+    jobs.c.create_time,
+    sqlite_where=jobs.c.state == int(State.SUBMIT_UNKNOWN),
+    postgresql_where=jobs.c.state == int(State.SUBMIT_UNKNOWN),
 )
 # Only jobs that have ended are ever purged.
 Index(

@@ -9,6 +9,7 @@ undo it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
@@ -29,14 +30,21 @@ class Store:
     `time_sql` is the expression for the database's own time, where it has one and `keeps_time` says
     that processes are to agree on it. Raises StoreUnavailable from `read` and `write` where the
     database cannot do its work, or not in time: a full disk, a lock that another process keeps, a
-    server that is gone.
+    server that is gone. `committed` is told, in the writer's thread, how many operations shared a
+    transaction and how many seconds it took.
     """
 
-    def __init__(self, database: Database, *, keeps_time: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        keeps_time: bool = False,
+        committed: Callable[[int, float], None] = lambda *_: None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_seconds = database.timeout_seconds
         self.time_sql = database.time_sql if keeps_time else None
-        self._writer = Writer(database, self._answer_soon)
+        self._writer = Writer(database, self._answer_soon, committed)
         self._readers = Readers(database)
         self._closed = False
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,8 +53,21 @@ class _Account:
     in_flight: int = 0
 
 
+class Poll(StrEnum):
+    """What came of a poll."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    # The service does not know the job.
+    MISSING = "missing"
+    FAILED = "failed"
+
+
 class Tracker:
-    """Polls the open jobs of a ledger. `clock` gives microseconds since the epoch."""
+    """Polls the open jobs of a ledger. `clock` gives microseconds since the epoch.
+
+    `polled` is told what came of each poll, `ended` each job that a poll has ended.
+    """
 
     def __init__(
         self,
@@ -64,10 +78,14 @@ class Tracker:
         interval_seconds: float,
         overdue_seconds: float,
         spread: Callable[[float, float], float] = random.uniform,
+        polled: Callable[[str], None] = lambda _: None,
+        ended: Callable[[JobRecord], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._poller = str(uuid.uuid4())
         self._clock = clock
+        self._polled = polled
+        self._ended = ended
         self._pace = Pace(interval_seconds, overdue_seconds, spread)
         self._tick_seconds = interval_seconds / 4
         self._accounts = {name: _account(gates[name], self._pace) for name in gates}
@@ -171,6 +189,7 @@ class Tracker:
     async def _advance(self, record: JobRecord, reply: Mapping[str, Any]) -> None:
         said = progress(reply)
         state = state_after(record.state, State(said.state))
+        self._polled(Poll.UNCHANGED if state is record.state else Poll.CHANGED)
         if state is record.state:
             await self._put_off(record)
             return
@@ -183,15 +202,24 @@ class Tracker:
             # What has just moved is likely to move again.
             next_poll_time=self._clock() + self._pace.pause(),
         )
-        await self._ledger.change(record.job_id, change, record.state, tenant=record.tenant)
+        await self._change(record, change)
+
+    async def _change(self, record: JobRecord, change: Change) -> None:
+        after, changed = await self._ledger.change(
+            record.job_id, change, record.state, tenant=record.tenant
+        )
+        if changed and after.ended:
+            self._ended(after)
 
     async def _unanswered(
         self, account: _Account, record: JobRecord, error: UpstreamError, sent: int
     ) -> None:
         if isinstance(error, Refused) and error.code == JOB_NOT_FOUND:
             account.backoff.succeed()
+            self._polled(Poll.MISSING)
             await self._missing(record)
             return
+        self._polled(Poll.FAILED)
         log.warning("query failed", job=record.name, error=str(error))
         until = account.backoff.fail(sent, self._clock(), error.retry_after_seconds or 0.0)
         if until is not None:
@@ -207,7 +235,7 @@ class Tracker:
         change = Change(
             gone, cause="unknown to the service", failure_code=JOB_NOT_FOUND, failure_message=""
         )
-        await self._ledger.change(record.job_id, change, record.state, tenant=record.tenant)
+        await self._change(record, change)
 
     async def _put_off(self, record: JobRecord, pause: int | None = None) -> None:
         if pause is None:

@@ -71,12 +71,19 @@ class Write:
 class Writer:
     """Commits writes in the order in which they are put.
 
-    `answer` is called, in the writer's thread, with the writes that have ended.
+    `answer` is called, in the writer's thread, with the writes that have ended; `committed` with
+    the size of every group and the seconds that its transaction took.
     """
 
-    def __init__(self, database: Database, answer: Callable[[list[Write]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        answer: Callable[[list[Write]], None],
+        committed: Callable[[int, float], None] = lambda *_: None,
+    ) -> None:
         self._database = database
         self._answer = answer
+        self._committed = committed
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._abandoned = threading.Event()
@@ -165,6 +172,7 @@ class Writer:
                 self._commit(group)
 
     def _transact(self, session: Session, group: list[Write]) -> None:
+        began = time.monotonic()
         try:
             session.begin({write.lock for write in group if write.lock and write.wanted})
         except self._database.error as error:
@@ -176,16 +184,21 @@ class Writer:
             # Only now: to begin may have taken so long that nobody waits any more.
             wanted = [write for write in group if write.wanted]
         try:
-            self._run(session, wanted)
+            size = self._run(session, wanted)
         except Exception as error:  # noqa: BLE001 - each write gets its own answer below
             session.rollback()
             self._fail(wanted, error)
             if not session.lost and len(wanted) > 1:
                 for write in wanted:
                     self._commit([write])
+        else:
+            self._committed(size, time.monotonic() - began)
 
-    def _run(self, session: Session, wanted: list[Write]) -> None:
-        """Run and commit the commands, as many of them as there is time for, but at least one."""
+    def _run(self, session: Session, wanted: list[Write]) -> int:
+        """Run and commit the commands, as many of them as there is time for, but at least one.
+
+        Returns how many.
+        """
         until = time.monotonic() + self._database.timeout_seconds * LONGEST_GROUP_SHARE
         group: list[Write] = []
         for write in wanted:
@@ -203,6 +216,7 @@ class Writer:
         self._trouble = False
         for write in group:
             write.stands, write.uncertain = True, False
+        return len(group)
 
     def _fail(self, group: list[Write], error: Exception) -> None:
         self._trouble = isinstance(error, self._database.passing_error)

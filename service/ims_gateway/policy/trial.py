@@ -18,6 +18,7 @@ from ims_gateway.tenancy.tenant import Tenant
 ALLOWS: Final = "allows"
 DENIES: Final = "denies"
 FAILED: Final = "failed"
+OUTCOMES: Final = (ALLOWS, DENIES, FAILED)
 
 log = structlog.get_logger()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +29,6 @@ from ims_gateway_client.cli.traces import trace_tree
 from ims_gateway_client.errors import GatewayError
 from ims_gateway_client.jobs import result_files
 from imsgateway.v1 import job_pb2
-from imsgateway.v1.job_trace_pb2 import JobTrace
 
 
 @dataclass(slots=True)

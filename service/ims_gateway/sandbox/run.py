@@ -12,7 +12,7 @@ from ims_gateway.app import gateway
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.sandbox import configuration
-from ims_gateway.telemetry import logs, providers
+from ims_gateway.telemetry import logs, prometheus
 
 
 async def stay_up(folder: Path) -> None:
@@ -36,12 +36,11 @@ async def stay_up(folder: Path) -> None:
         sandbox = configuration.write(
             folder, emulator, secret, listen="127.0.0.1:50051", metrics_listen="127.0.0.1:9464"
         )
-        close_metrics = providers.serve_metrics(sandbox.settings.metrics_listen)
         async with gateway(sandbox.settings, sandbox.environment) as running:
-            _introduce(folder, sandbox)
-            await stopped.wait()
-            await running.drain(sandbox.settings.drain_seconds)
-        close_metrics()
+            with prometheus.shown(running.metrics, sandbox.settings.metrics_listen):
+                _introduce(folder, sandbox)
+                await stopped.wait()
+                await running.drain(sandbox.settings.drain_seconds)
 
 
 def _introduce(folder: Path, sandbox: configuration.Sandbox) -> None:

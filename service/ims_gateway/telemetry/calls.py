@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 from google.rpc import code_pb2
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram
 from opentelemetry.trace import SpanKind, Tracer
 
 from ims_gateway.errors import (
@@ -37,12 +37,17 @@ log = structlog.get_logger()
 
 
 class Calls:
-    """Every call of the process, from its opening to its record."""
+    """Every call of the process, from its opening to its record.
 
-    def __init__(self, tracer: Tracer, decisions: DecisionLog, durations: Histogram) -> None:
+    `measure` is told of each that has ended.
+    """
+
+    def __init__(
+        self, tracer: Tracer, decisions: DecisionLog, measure: Callable[[Call], None]
+    ) -> None:
         self._tracer = tracer
         self._decisions = decisions
-        self._durations = durations
+        self._measure = measure
 
     def open(self, method: str, parent: Context, seconds_left: float | None) -> Call:
         """Open the call of one RPC, such as "imsgateway.v1.JobService/SubmitJob".
@@ -75,12 +80,7 @@ class Calls:
         call.end(code, reason)
         self._decisions.add(call)
         call.end_span()
-        # The items of a stream are no RPCs; their stream is counted once.
-        if call.index is None:
-            self._durations.record(
-                call.duration_us / 1000,
-                {conventions.RPC_METHOD: call.method, conventions.RPC_STATUS_CODE: code},
-            )
+        self._measure(call)
 
     def abandon(self, call: Call) -> None:
         """End a call whose caller has hung up or has run out of time."""

@@ -2,14 +2,14 @@
 
 Decides how long a call may take and what to raise when it fails. Never repeats a call, logs, or
 makes a span: the caller knows whether another try is safe, and every reply and every exception
-carries the facts a span needs.
+carries the facts a span needs. Every request is measured here, whoever makes it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -30,7 +30,12 @@ from ims_gateway.upstream.reply import (
 from ims_gateway.upstream.signature import canonical_query
 from ims_gateway.upstream.transport import UpstreamTransport, outcome_of
 
-__all__ = ["CANCEL", "QUERY", "SUBMIT", "UpstreamClient"]
+__all__ = ["CANCEL", "QUERY", "SUBMIT", "Measure", "UpstreamClient"]
+
+Answer = TypeVar("Answer")
+# Told of every request that was to go out: whose, the action, the seconds that it took, and the
+# status of its answer or the way in which it failed.
+Measure = Callable[[Account, str, float, int | UpstreamError], None]
 
 # Unsigned headers. Without "accept" the service answers in XML.
 _HEADERS = httpx.Headers(
@@ -47,7 +52,8 @@ class UpstreamClient:
     than half of it is spent on waiting for a connection: an answer needs time, too.
 
     Every call raises an UpstreamError (see `errors`). A cancelled call is abandoned, whatever had
-    been sent: shield a submit. clock: Unix seconds. nonces: returns a new one.
+    been sent: shield a submit. clock: Unix seconds. nonces: returns a new one. measure: is told of
+    each request that has ended.
     """
 
     def __init__(
@@ -56,8 +62,10 @@ class UpstreamClient:
         *,
         clock: Callable[[], float] = time.time,
         nonces: Callable[[], str] = new_nonce,
+        measure: Measure = lambda *_: None,
     ) -> None:
         self._account = account
+        self._measure = measure
         self._url = httpx.URL(account.origin + "/")
         self._auth = SigningAuth(
             host=account.endpoint,
@@ -98,7 +106,7 @@ class UpstreamClient:
         total_seconds = self._budget(SUBMIT, timeout_seconds)
         request = self._request(SUBMIT, parameters, total_seconds)
         try:
-            return read_submit(await self._exchange(SUBMIT, request, total_seconds))
+            return await self._exchange(SUBMIT, request, total_seconds, read_submit)
         except OutcomeUnknown as unknown:
             if not self._account.resend_unknown:
                 raise
@@ -109,25 +117,29 @@ class UpstreamClient:
 
         Raises Refused with the Code JOB_NOT_FOUND for a job that it does not know.
         """
-        return read_object(await self._call(QUERY, {"JobId": job_id}, timeout_seconds))
+        return await self._call(QUERY, {"JobId": job_id}, timeout_seconds, read_object)
 
     async def cancel(self, job_id: str, *, timeout_seconds: float | None = None) -> CancelReply:
         """Ask for a job to be cancelled. What became of it, only a query tells."""
-        return read_cancel(await self._call(CANCEL, {"JobId": job_id}, timeout_seconds))
+        return await self._call(CANCEL, {"JobId": job_id}, timeout_seconds, read_cancel)
 
     async def _call(
-        self, action: str, parameters: Mapping[str, str], timeout_seconds: float | None
-    ) -> Reply:
+        self,
+        action: str,
+        parameters: Mapping[str, str],
+        timeout_seconds: float | None,
+        read: Callable[[Reply], Answer],
+    ) -> Answer:
         total_seconds = self._budget(action, timeout_seconds)
         request = self._request(action, parameters, total_seconds)
-        return await self._exchange(action, request, total_seconds)
+        return await self._exchange(action, request, total_seconds, read)
 
     async def _resend(
         self, request: httpx.Request, total_seconds: float, unknown: OutcomeUnknown
     ) -> SubmitReply:
         try:
-            return read_submit(
-                await self._exchange(SUBMIT, request, total_seconds, signed_already=True)
+            return await self._exchange(
+                SUBMIT, request, total_seconds, read_submit, signed_already=True
             )
         except UpstreamError:
             raise unknown from None
@@ -137,12 +149,21 @@ class UpstreamClient:
         action: str,
         request: httpx.Request,
         total_seconds: float,
+        read: Callable[[Reply], Answer],
         *,
         signed_already: bool = False,
-    ) -> Reply:
+    ) -> Answer:
         auth = None if signed_already else self._auth
-        response = await self._send(action, request, total_seconds, auth)
-        return read_reply(action, response.status_code, response.headers, response.content)
+        began = time.perf_counter()
+        try:
+            response = await self._send(action, request, total_seconds, auth)
+            status = response.status_code
+            answer = read(read_reply(action, status, response.headers, response.content))
+        except UpstreamError as error:
+            self._measure(self._account, action, time.perf_counter() - began, error)
+            raise
+        self._measure(self._account, action, time.perf_counter() - began, status)
+        return answer
 
     def _budget(self, action: str, timeout_seconds: float | None) -> float:
         total_seconds = timeout_seconds if timeout_seconds is not None else self._total_seconds

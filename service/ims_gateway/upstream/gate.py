@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, use_span
 
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT
-from ims_gateway.upstream.client import UpstreamClient
+from ims_gateway.upstream.client import Measure, UpstreamClient
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.reply import CancelReply, SubmitReply
 from ims_gateway.upstream.slots import Place, Slots
@@ -56,7 +56,9 @@ class Gate:
         }
         with call.step("send", SpanKind.CLIENT, **attributes) as span:
             try:
-                answer = await sent
+                # Where the request is measured, its span is the current one.
+                with use_span(span, record_exception=False, set_status_on_exception=False):
+                    answer = await sent
             except UpstreamError as error:
                 _note(call, span, error)
                 raise
@@ -81,11 +83,14 @@ def _slots(account: Account) -> Slots:
 
 
 class Gates:
-    """All accounts of the process; an asynchronous context manager that owns the clients."""
+    """All accounts of the process; an asynchronous context manager that owns the clients.
 
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
+    `measure` is told of every request that they make.
+    """
+
+    def __init__(self, accounts: Mapping[str, Account], measure: Measure = lambda *_: None) -> None:
         self._gates = {
-            name: Gate(account, UpstreamClient(account), _slots(account))
+            name: Gate(account, UpstreamClient(account, measure=measure), _slots(account))
             for name, account in accounts.items()
         }
         self._stack = AsyncExitStack()

@@ -68,6 +68,16 @@ class Slots:
         return self._usage.demand(_now(), self._in_flight, self._turns.weights(), len(self._turns))
 
     @property
+    def in_flight(self) -> int:
+        """How many calls have a place."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for one."""
+        return len(self._turns)
+
+    @property
     def starved(self) -> bool:
         """Whether calls wait for a share more than for anything else."""
         return len(self._turns) > 0 and self._in_flight >= self.limit

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ims_gateway.ports import PortTaken
-from ims_gateway.telemetry import conventions, providers
-
-WORKER: Final = "worker"
+from ims_gateway.telemetry import prometheus
+from ims_gateway.telemetry.conventions import WORKER
+from ims_gateway.telemetry.instruments import WORKER_RESTARTS
 
 
 class Workers(Protocol):
@@ -38,14 +37,8 @@ def serving_metrics(address: str, workers: Workers) -> Iterator[None]:
     """Keep the port open, on "host:port". Raises PortTaken."""
     registry = CollectorRegistry()
     registry.register(_Merged(workers, asyncio.get_running_loop()))
-    try:
-        close = providers.serve_metrics(address, registry)
-    except OSError:
-        raise PortTaken("IMSGW_METRICS_LISTEN", address) from None
-    try:
+    with prometheus.shown(registry, address):
         yield
-    finally:
-        close()
 
 
 class _Merged(Collector):
@@ -63,8 +56,8 @@ class _Merged(Collector):
         """Yield what all workers count."""
         texts = asyncio.run_coroutine_threadsafe(self._workers.scrape(), self._loop).result()
         yield from merged(texts)
-        name = conventions.WORKER_RESTARTS.replace(".", "_")
-        restarts = CounterMetricFamily(name, "Successors of workers that ended.", labels=[WORKER])
+        name = WORKER_RESTARTS.name.replace(".", "_")
+        restarts = CounterMetricFamily(name, WORKER_RESTARTS.description, labels=[WORKER])
         for number, count in self._workers.restarts.items():
             restarts.add_metric([str(number)], count)
         yield restarts

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.registry import REGISTRY
 
 from ims_gateway.ports import PortTaken
 from ims_gateway.running import Gateway
@@ -48,9 +49,15 @@ async def _work(end: socket.socket) -> int:
     settings = Settings().model_copy(  # type: ignore[call-arg]  # the environment has them
         update={"listen": order["listen"], "admin_listen": order["admin_listen"]}
     )
-    tasks = [asyncio.create_task(each) for each in (_obey(leash, stopping), _beat(leash))]
+    metrics = CollectorRegistry()
+    tasks = [
+        asyncio.create_task(each)
+        for each in (_obey(leash, stopping, lambda: metrics), _beat(leash))
+    ]
 
-    def serving(_: Gateway) -> None:
+    def serving(running: Gateway) -> None:
+        nonlocal metrics
+        metrics = running.metrics
         leash.say(serving=True)
 
     try:
@@ -65,11 +72,11 @@ async def _work(end: socket.socket) -> int:
     return 0
 
 
-async def _obey(leash: Leash, stopping: Stopping) -> None:
+async def _obey(leash: Leash, stopping: Stopping, metrics: Callable[[], CollectorRegistry]) -> None:
     while (word := await leash.hear()) is not None:
         match word:
             case {"scrape": _}:
-                leash.say(metrics=await asyncio.to_thread(_exposition))
+                leash.say(metrics=await asyncio.to_thread(_exposition, metrics()))
             case {"drain": _} if not stopping.said.is_set():
                 stopping.say()
             case {"hurry": _}:
@@ -80,8 +87,8 @@ async def _obey(leash: Leash, stopping: Stopping) -> None:
         stopping.say()
 
 
-def _exposition() -> str:
-    return str(generate_latest(REGISTRY), "utf-8")  # type: ignore[no-untyped-call]
+def _exposition(metrics: CollectorRegistry) -> str:
+    return str(generate_latest(metrics), "utf-8")  # type: ignore[no-untyped-call]
 
 
 async def _beat(leash: Leash) -> None:
