@@ -99,7 +99,8 @@ class Settings(LedgerSettings):
 
     config_dir: Path = Field(
         description="Folder with accounts.yaml, tenants/*.yaml and, if there are any, "
-        "grants.yaml, issuers.yaml, operators.yaml, prices.yaml and policy_tests/*.yaml."
+        "grants.yaml, issuers.yaml, operators.yaml, prices.yaml and policy_tests/*.yaml. Those "
+        "beside the folders may stand in a folder platform/ instead."
     )
     key_pepper: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         description="Secret that keys the hashes of API keys, at least 32 characters."

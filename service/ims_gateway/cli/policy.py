@@ -164,7 +164,9 @@ def explain(
 
 
 def _check_folder(folder: Path, code: int) -> None:
-    if not (folder / "accounts.yaml").is_file():
+    from ims_gateway.tenancy.platform import place_of  # noqa: PLC0415 - see above
+
+    if not (place_of(folder) / "accounts.yaml").is_file():
         report.complain([f"{folder}: there is no accounts.yaml"])
         raise typer.Exit(code)
 

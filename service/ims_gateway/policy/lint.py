@@ -21,7 +21,7 @@ from ims_gateway.policy.nearest import GUEST
 from ims_gateway.tenancy.directory import Directory
 from ims_gateway.tenancy.files import TenantFile
 from ims_gateway.tenancy.loading import load
-from ims_gateway.tenancy.platform import grants_of
+from ims_gateway.tenancy.platform import grants_of, place_of
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, fault_at, parse
 from ims_gateway.tenancy.tenant import Tenant
 
@@ -109,7 +109,7 @@ def _of_platform(
     folder: Path, directory: Directory, everybody: frozenset[str]
 ) -> Iterator[Finding]:
     shared = directory.platform.shared
-    path = folder / PLATFORM
+    path = place_of(folder) / PLATFORM
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     roles = all_roles(
         {

@@ -7,6 +7,8 @@
     prices.yaml          what jobs are taken to cost (optional, but for budgets)
     tenants/<name>.yaml  one tenant each
 
+Where there is a folder platform/, all but the tenants' files stand in it.
+
 What it decides: whether a file is well formed. It knows no environment and keeps no state.
 """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ims_gateway.tenancy.files import TenantFile
 from ims_gateway.tenancy.key_edits import CannotEdit, add_key, remove_key, set_member
+from ims_gateway.tenancy.platform import place_of
 from ims_gateway.tenancy.principal_file import KeyFile, OperatorsFile
 from ims_gateway.tenancy.reading import ConfigurationError, Fault, parse, text_of
 
@@ -38,7 +39,7 @@ class StoredKey:
 
 def stored_keys(folder: Path) -> Iterator[StoredKey]:
     """Yield all keys, by file. Raises ConfigurationError for a file that is not good."""
-    operators = folder / "operators.yaml"
+    operators = place_of(folder) / "operators.yaml"
     for file in sorted((folder / "tenants").glob("[!.]*.yaml")):
         tenant = parse(text_of(file), file.name, TenantFile)
         for principal in tenant.principals:

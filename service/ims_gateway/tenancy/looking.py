@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ims_gateway.tenancy.platform import NAMES
+from ims_gateway.tenancy.platform import NAMES, place_of
 
 TENANTS: Final = "tenants/"
 CHECKS: Final = "policy_tests/"
@@ -63,9 +63,10 @@ def tenant_in(path: str) -> str:
 
 
 def _platform(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    place = place_of(folder)
     for name in NAMES:
         with suppress(OSError):
-            yield name, (folder / name).stat()
+            yield name, (place / name).stat()
 
 
 def _below(folder: Path, part: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -26,6 +26,8 @@ NAMES: Final = (
     "grants.yaml",
     "prices.yaml",
 )
+# A ConfigMap is mounted as a folder, and there is no place in it for the folder of another one.
+FOLDER: Final = "platform"
 TENANT: Final = "{tenant}"
 
 
@@ -55,9 +57,22 @@ class Platform:
         return grants_of("grants.yaml#shadow_grants", self.shared.shadow_grants, tenant)
 
 
+def place_of(folder: Path) -> Path:
+    """Return where the platform's files are: in platform/, if there is that, or beside tenants/."""
+    apart = folder / FOLDER
+    return apart if apart.is_dir() else folder
+
+
 def read_all(folder: Path) -> tuple[Platform, list[Fault]]:
     """Read the platform's files: as much of them as is good, and what is wrong with the rest."""
-    faults: list[Fault] = []
+    place = place_of(folder)
+    # One that is not looked at could be the one that denies something.
+    faults = [
+        Fault(name, 0, f"stands beside {FOLDER}/, where the platform's files are")
+        for name in NAMES
+        if place != folder and (folder / name).exists()
+    ]
+    folder = place
     accounts = _read(folder / "accounts.yaml", AccountsFile, faults)
     issuers = _read_optional(folder / "issuers.yaml", IssuersFile, faults)
     operators = _read_optional(folder / "operators.yaml", OperatorsFile, faults)

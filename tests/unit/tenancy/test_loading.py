@@ -9,6 +9,7 @@ import pytest
 from ims_gateway.tenancy import loading
 from ims_gateway.tenancy.loading import load
 from ims_gateway.tenancy.looking import SETTLING_NANOSECONDS
+from ims_gateway.tenancy.reading import ConfigurationError
 
 ACCOUNTS = "accounts: [{name: main, region: cn-shanghai}]\n"
 OPERATORS = "operators: [{name: alice, keys: [{id: k0000009, hash: '%s'}]}]\n"
@@ -263,3 +264,28 @@ def test_changes_come_to_what_a_start_would_read(tmp_path, seed):
     assert {name: directory.tenant(name) for name in directory} == {
         name: fresh.tenant(name) for name in fresh
     }
+
+
+def test_platforms_files_may_have_a_folder_of_their_own(tmp_path):
+    """As where each folder is a ConfigMap: they are found there, and changes of them are."""
+    (tmp_path / "platform").mkdir()
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.yaml").write_text(text("acme"), encoding="utf-8")
+    accounts, grants = (tmp_path / "platform" / name for name in ("accounts.yaml", "grants.yaml"))
+    accounts.write_text(ACCOUNTS, encoding="utf-8")
+    before = load(tmp_path)
+    assert before.directory.tenant("acme").region == "cn-shanghai"
+    grants.write_text(DENY, encoding="utf-8")
+    os.utime(grants, ns=(SOMETIME, SOMETIME))
+    after = loading.refresh(tmp_path, before, SOMETIME + SETTLING_NANOSECONDS)
+    assert after.directory.platform.shared.grants
+
+
+def test_no_file_of_the_platform_is_passed_over(tmp_path):
+    """A deny beside the folder in which the platform's files are would hold for nobody."""
+    folder = Folder(tmp_path)
+    (tmp_path / "platform").mkdir()
+    shutil.move(tmp_path / "accounts.yaml", tmp_path / "platform")
+    folder.write("grants.yaml", DENY)
+    with pytest.raises(ConfigurationError, match="stands beside platform/"):
+        load(tmp_path)
