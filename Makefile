@@ -6,7 +6,7 @@ STUBS := clients/python/src/imsgateway/v1/__init__.py
 PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check reliability bench docs stubs lock format clean
+.PHONY: help demo run test chart check reliability bench docs stubs lock format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ run: $(STUBS) ## Keep a gateway and an emulator up on fixed ports
 test: $(STUBS) ## Run the tests
 	$(BIN)/pytest
 
+chart: $(STUBS) ## Lint and render the Kubernetes chart, and start what it renders
+	$(BIN)/python helm/generate.py --check
+	$(BIN)/pytest tests/chart
+
 check: $(STUBS) ## Lint, types, contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -39,6 +43,7 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/buf lint build/imsgateway.binpb --config buf.yaml $(PROTOS:proto/%=--path %)
 	$(BIN)/python proto/breaking.py
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python helm/generate.py --check
 
 reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, restart replicas, check the books
 	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
@@ -52,6 +57,7 @@ bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 
 docs: $(STUBS) ## Renew the generated tables of the documentation
 	$(BIN)/python docs/generate.py
+	$(BIN)/python helm/generate.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \
