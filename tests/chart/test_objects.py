@@ -10,6 +10,7 @@ import helm_python
 import pytest
 import yaml
 
+from ims_gateway.settings import Settings
 from ims_gateway.submission import SETTLE_PAUSES_SECONDS
 from ims_gateway.tenancy.files import TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
@@ -187,10 +188,13 @@ def test_pods_are_replaced_for_what_is_read_at_a_start_and_for_nothing_else():
 
 def test_grace_period_covers_the_whole_drain():
     """The kubelet kills no pod that still may settle a paid call."""
-    for delay, drain in ((0, 0), (5, 30), (12.5, 60.2)):
-        spec = template(minimal(drain={"delaySeconds": delay, "seconds": drain}))["spec"]
-        needed = delay + drain + sum(SETTLE_PAUSES_SECONDS)
-        assert needed + 10 <= spec["terminationGracePeriodSeconds"] <= needed + 20
+    for delay, drain, timeout in ((0, 0, 20), (5, 30, 20), (12.5, 60.2, 20), (1, 10, 90.5)):
+        changes = {"drain": {"delaySeconds": delay, "seconds": drain}}
+        if timeout != Settings.model_fields["submit_timeout_seconds"].default:
+            changes["settings"] = {"submit_timeout_seconds": timeout}
+        spec = template(minimal(**changes))["spec"]
+        needed = delay + max(drain, timeout) + sum(SETTLE_PAUSES_SECONDS)
+        assert needed + 15 <= spec["terminationGracePeriodSeconds"] <= needed + 21
 
 
 def test_migration_needs_nothing_of_the_release():
