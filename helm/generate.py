@@ -157,12 +157,36 @@ def _of_the_server() -> dict[str, Any]:
     shapes: dict[str, Any] = found["$defs"]
     # The chart writes it: a tenant's name is its key.
     shapes["TenantFile"]["required"].remove("name")
+    for shape in shapes.values():
+        _tell_apart(shape)
     settings = shapes["Settings"]
     settings["additionalProperties"] = False
     settings.pop("required", None)
     for name in DECIDED:
         settings["properties"].pop(name, None)
     return shapes
+
+
+def _tell_apart(shape: Any) -> None:
+    """Have what is one of several kinds checked as the kind that it says it is.
+
+    A validator tells of a plain oneOf what is wrong with it as each of the kinds, all at once.
+    """
+    if isinstance(shape, list):
+        for each in shape:
+            _tell_apart(each)
+    elif isinstance(shape, dict):
+        if found := shape.pop("discriminator", None):
+            member, kinds = found["propertyName"], found["mapping"]
+            del shape["oneOf"]
+            shape |= {"type": "object", "required": [member]}
+            shape["properties"] = {member: {"enum": list(kinds)}}
+            shape["allOf"] = [
+                {"if": {"properties": {member: {"const": kind}}}, "then": {"$ref": path}}
+                for kind, path in kinds.items()
+            ]
+        for each in shape.values():
+            _tell_apart(each)
 
 
 def readme() -> str:

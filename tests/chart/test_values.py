@@ -32,6 +32,14 @@ REFUSED = {
         {"accounts": [{"name": "main", "regoin": "cn-shanghai"}]},
         "/accounts/0': additional properties 'regoin'",
     ),
+    "misspelt in a limit": (
+        {"tenants": {"acme": {"limits": [{"id": "a", "kind": "day", "maximum": 3}]}}},
+        "/tenants/acme/limits/0': additional properties 'maximum'",
+    ),
+    "limit of no kind": (
+        {"tenants": {"acme": {"limits": [{"id": "a", "kind": "daily", "max": 3}]}}},
+        "/tenants/acme/limits/0/kind'",
+    ),
     "misspelt setting": ({"settings": {"retention_day": 3}}, "/settings': additional properties"),
     "setting that the chart decides": ({"settings": {"listen": "0.0.0.0:1"}}, "'listen'"),
     "no secret of the database": ({"database": {"secretName": ""}}, "/database/secretName'"),
