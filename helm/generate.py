@@ -182,7 +182,10 @@ def _tell_apart(shape: Any) -> None:
             shape |= {"type": "object", "required": [member]}
             shape["properties"] = {member: {"enum": list(kinds)}}
             shape["allOf"] = [
-                {"if": {"properties": {member: {"const": kind}}}, "then": {"$ref": path}}
+                {
+                    "if": {"required": [member], "properties": {member: {"const": kind}}},
+                    "then": {"$ref": path},
+                }
                 for kind, path in kinds.items()
             ]
         for each in shape.values():

@@ -19,6 +19,7 @@ from tests.chart import kinds
 from tests.chart.rendering import (
     CHART,
     RELEASE,
+    chart,
     minimal,
     objects_of,
     one,
@@ -257,6 +258,25 @@ def test_rules_and_dashboards_are_the_files_themselves():
     if alerts.exists():
         spec = one(found, "PrometheusRule")["spec"]
         assert spec == yaml.safe_load(alerts.read_text(encoding="utf-8"))
+
+
+def test_monitor_of_services_finds_the_headless_one_alone():
+    """With both of them each pod would be read twice."""
+    found = objects("ServiceMonitor")
+    wanted = one(found, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    services = [each for each in found if each["kind"] == "Service"]
+    (chosen,) = (each for each in services if wanted <= each["metadata"]["labels"].items())
+    assert chosen["spec"]["clusterIP"] == "None"
+    assert "metrics" in {port["name"] for port in chosen["spec"]["ports"]}
+
+
+@pytest.mark.parametrize("name", ["minimal", "full", "dev", "hostile texts around"])
+def test_helm_would_install_it(name):
+    """Not the templates alone: Helm sorts hooks and manifests, and has nothing against them."""
+    with helm_python.Config(namespace="media", storage_driver="memory") as helm:
+        done = helm.install(chart(), RELEASE, SETS[name], dry_run="client")
+    assert done["status"] == "pending-install"
+    assert "kind: Deployment" in done["manifest"]
 
 
 def test_role_for_rrsa_stands_on_the_service_account():

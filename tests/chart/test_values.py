@@ -36,6 +36,10 @@ REFUSED = {
         {"tenants": {"acme": {"limits": [{"id": "a", "kind": "day", "maximum": 3}]}}},
         "/tenants/acme/limits/0': additional properties 'maximum'",
     ),
+    "limit without a kind": (
+        {"tenants": {"acme": {"limits": [{"id": "a", "max": 3}]}}},
+        "/tenants/acme/limits/0': missing property 'kind'\n",
+    ),
     "limit of no kind": (
         {"tenants": {"acme": {"limits": [{"id": "a", "kind": "daily", "max": 3}]}}},
         "/tenants/acme/limits/0/kind'",
@@ -95,6 +99,7 @@ REFUSED = {
         "maxUnavailable'",
     ),
     "time in days": ({"tls": {"certificate": {"duration": "90d"}}}, "/tls/certificate/duration'"),
+    "label that is none": ({"commonLabels": {"team": "a b"}}, "/commonLabels/team'"),
     "number as a label": ({"podLabels": {"a": 1}}, "/podLabels/a'"),
     "variable misspelt": ({"extraEnv": [{"name": "A", "valeu": "x"}]}, "/extraEnv/0'"),
     "input that is none": ({"test": {"input": "in.mp4 --wait"}}, "/test/input'"),
