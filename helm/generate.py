@@ -56,7 +56,7 @@ SECTION: Final = "## "
 HEAD: Final = """\
 # IMS Gateway's chart
 
-Installs the gateway on Kubernetes 1.29 or later. How to run it is in
+Installs the gateway on Kubernetes 1.29 or later, with Helm 3.18 or later. How to run it is in
 [docs/operations.md](../../docs/operations.md).
 
 ```yaml

@@ -70,7 +70,11 @@ def rendered(values: Values, name: str = RELEASE, namespace: str = NAMESPACE) ->
 
 def objects_of(values: Values, name: str = RELEASE, namespace: str = NAMESPACE) -> Objects:
     """Return the objects that a release of these values is made of."""
-    texts = rendered(values, name, namespace)
+    return objects_in(rendered(values, name, namespace))
+
+
+def objects_in(texts: dict[str, str]) -> Objects:
+    """Return the objects in the texts of templates."""
     return [
         document
         for path, text in sorted(texts.items())

@@ -24,10 +24,9 @@ from tests.chart.rendering import (
     objects_of,
     one,
     pods,
-    rendered,
     values_of,
 )
-from tests.chart.value_sets import HOSTILE, SETS, TENANT, hostile_grants, objects
+from tests.chart.value_sets import HOSTILE, SETS, TENANT, hostile_grants, objects, texts
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
@@ -279,6 +278,16 @@ def test_helm_would_install_it(name):
     assert "kind: Deployment" in done["manifest"]
 
 
+def test_package_has_all_that_the_folder_has(tmp_path):
+    """What .helmignore leaves out is not missed by a template."""
+    archive = helm_python.package(CHART, destination=tmp_path)
+    with helm_python.Chart.load(archive) as packed:
+        values = SETS["rules and dashboards"]
+        assert packed.render(values, name=RELEASE, namespace="media") == texts(
+            "rules and dashboards"
+        )
+
+
 def test_role_for_rrsa_stands_on_the_service_account():
     """The annotation that ack-pod-identity-webhook looks for."""
     account = one(objects("RRSA"), "ServiceAccount", "ims-gateway")
@@ -291,14 +300,14 @@ def test_secrets_are_named_and_never_made():
     """No set of values, but for the development's own objects, has a Secret in it."""
     for name in SETS.keys() - {"dev"}:
         assert not [each for each in objects(name) if each["kind"] == "Secret"]
-    text = "".join(rendered(SETS["full"]).values())
+    text = "".join(texts("full").values())
     assert "postgresql://" not in text
 
 
 def test_notes_say_how_to_send_the_first_job():
     """The command, the address, and what is not safe about the values."""
     for name in SETS:
-        notes = rendered(SETS[name])["ims-gateway/templates/NOTES.txt"]
+        notes = texts(name)["ims-gateway/templates/NOTES.txt"]
         assert "imsctl submit cover --input oss://BUCKET/in.mp4 --wait" in notes
         assert "-headless.media:50051" in notes
         plain = name not in ("TLS", "mTLS", "certificate", "full")

@@ -226,10 +226,18 @@ def _use(kubelet: Kubelet, key: str) -> None:
 
 
 async def test_changed_config_maps_are_taken_while_serving(tmp_path, emulator):
-    """Tenants come and change, a deny of the platform begins to hold; the process stays."""
+    """A tenant comes in a ConfigMap of one's own, a deny of the platform begins to hold.
+
+    The process stays.
+    """
     key, other = new_key()[1], new_key()[1]
     database = f"sqlite:///{tmp_path / 'ledger.db'}"
-    kubelet = release(tmp_path, emulator, database, key, migration={"enabled": False})
+    own = {"configMaps": {"tenants": ["own-tenants-0", "own-tenants-1"]}}
+    kubelet = release(tmp_path, emulator, database, key, migration={"enabled": False}, **own)
+    kubelet.objects += [
+        {"kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
+        for name in own["configMaps"]["tenants"]
+    ]
     await in_thread(lambda: _change(kubelet, key, other))
 
 
@@ -237,7 +245,7 @@ def _change(kubelet: Kubelet, key: str, other: str) -> None:
     template = one(kubelet.objects, "Deployment")["spec"]["template"]
     with gateway(kubelet) as process, Client(target(kubelet), api_key=key) as client:
         client.explain(COVER)
-        put(kubelet, "-tenants", "globex", tenant(other, name="globex"))
+        put(kubelet, "own-tenants-1", "globex", tenant(other, name="globex"))
         put(kubelet, "-tenants", "acme", "no: tenant")
         kubelet.publish(template)
         with Client(target(kubelet), api_key=other) as newcomer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tests.chart.rendering import Objects, Values, minimal, objects_of, values_of
+from tests.chart.rendering import Objects, Values, minimal, objects_in, rendered, values_of
 
 TENANT = minimal()["tenants"]["acme"]
 HOSTILE = (
@@ -201,6 +201,12 @@ SETS: dict[str, Values] = {
 
 
 @cache
+def texts(name: str) -> dict[str, str]:
+    """Return what every template becomes with a set of values, rendered once."""
+    return rendered(SETS[name])
+
+
+@cache
 def objects(name: str) -> Objects:
-    """Return the objects of a set, rendered once; they are not to be changed."""
-    return objects_of(SETS[name])
+    """Return the objects of a set; they are not to be changed."""
+    return objects_in(texts(name))
