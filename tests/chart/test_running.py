@@ -24,11 +24,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import key_hash, new_key
+from ims_gateway.policy.suites import Examiner
 from ims_gateway.settings import Settings
+from ims_gateway.tenancy.loading import load
 from ims_gateway_client import Client, GatewayError, Job, NotAuthenticated
 from ims_gateway_client.channel import TlsOptions
 from tests.chart.kubelet import Kubelet, swap
 from tests.chart.rendering import CHART, Objects, Values, merged, minimal, objects_of, one
+from tests.chart.value_sets import objects
 from tests.issuers import Authority
 
 BIN = Path(sys.executable).parent
@@ -347,6 +350,21 @@ def _use_tls(kubelet: Kubelet, key: str, bare: TlsOptions) -> None:
             pytest.raises(GatewayError),
         ):
             stranger.who_am_i()
+
+
+def test_all_kinds_of_files_are_taken(tmp_path):
+    """Every file that values can hold, as the gateway reads it; a policy's test passes."""
+    own = [
+        {"kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
+        for name in ("ims-tenants-0", "ims-tenants-1", "ims-policy-tests")
+    ]
+    names = ("account-main", "account-spare", "clients-ca", "ledger-ca", "ims-ims-gateway-tls")
+    kubelet = Kubelet(tmp_path, [*objects("full"), *own, *(secret(name) for name in names)])
+    kubelet.publish(one(kubelet.objects, "Deployment")["spec"]["template"])
+    loaded = load(tmp_path / "etc" / "ims-gateway", Examiner().read)
+    assert loaded.faults == {}
+    assert set(loaded.directory) == {"acme", "globex"}
+    assert set(loaded.checks.tenants) == {"acme"}
 
 
 def test_helper_moves_links_as_the_kubelet_does(tmp_path):
