@@ -10,8 +10,7 @@ import helm_python
 import pytest
 import yaml
 
-from ims_gateway.settings import Settings
-from ims_gateway.submission import SETTLE_PAUSES_SECONDS
+from ims_gateway.settings import LONGEST_SETTLEMENT_SECONDS, Settings
 from ims_gateway.tenancy.files import TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
 from ims_gateway.tenancy.reading import parse
@@ -193,8 +192,14 @@ def test_grace_period_covers_the_whole_drain():
         if timeout != Settings.model_fields["submit_timeout_seconds"].default:
             changes["settings"] = {"submit_timeout_seconds": timeout}
         spec = template(minimal(**changes))["spec"]
-        needed = delay + max(drain, timeout) + sum(SETTLE_PAUSES_SECONDS)
-        assert needed + 15 <= spec["terminationGracePeriodSeconds"] <= needed + 21
+        told = {
+            each["name"].removeprefix("IMSGW_").lower(): each.get("value", "sqlite:///" + "x" * 32)
+            for each in spec["containers"][0]["env"]
+            if each["name"].startswith("IMSGW_")
+        }
+        needed = Settings(**told).shutdown_seconds
+        assert needed == delay + max(drain, timeout) + LONGEST_SETTLEMENT_SECONDS
+        assert needed + 5 <= spec["terminationGracePeriodSeconds"] <= needed + 7
 
 
 def test_migration_needs_nothing_of_the_release():

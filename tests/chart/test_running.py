@@ -25,7 +25,6 @@ from ims_gateway.emulator.server import Emulator
 from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.policy.suites import Examiner
-from ims_gateway.settings import Settings
 from ims_gateway.tenancy.loading import load
 from ims_gateway_client import Client, GatewayError, Job, NotAuthenticated
 from ims_gateway_client.channel import TlsOptions
@@ -119,9 +118,7 @@ def gateway(kubelet: Kubelet) -> Iterator[subprocess.Popen[str]]:
 
 def probed(container: dict[str, Any], probe: str) -> int:
     """Ask what the kubelet asks: plain gRPC, at the probe's port, for the probe's service."""
-    asked = dict(container[probe]["grpc"])
-    if "admin_listen" not in Settings.model_fields:
-        asked = {"port": container["ports"][0]["containerPort"], "service": ""}
+    asked = container[probe]["grpc"]
     with grpc.insecure_channel(f"127.0.0.1:{asked['port']}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(health_pb2.HealthCheckRequest(service=asked["service"]), timeout=10)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import typer
 import yaml
 
 from ims_gateway.cli.commands import app as imsgw
+from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.submission import SETTLE_PAUSES_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +67,23 @@ def test_figures_of_the_drain_are_the_charts():
     moments = [int(found) for found in re.findall(r"^\| (?:up to )?(\d+) s \|", PAGE, re.MULTILINE)]
     settled = delay + drain + math.ceil(sum(SETTLE_PAUSES_SECONDS))
     assert moments == [0, delay, delay + drain, settled, delay + drain + settling]
+
+
+def test_a_version_refuses_the_schema_of_a_later_one(tmp_path):
+    """The page's exit code and words, which is why a rollback over a migration cannot work."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    upgrade(url)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    done = subprocess.run(
+        [Path(sys.executable).parent / "imsgw", "db", "upgrade"],
+        env={"PATH": os.environ["PATH"], "IMSGW_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "schema is 9999" in done.stderr) == (78, True)
 
 
 def test_targets_of_make_exist():
