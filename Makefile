@@ -44,6 +44,7 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/python proto/breaking.py
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python helm/generate.py --check
+	$(BIN)/python -m helm.dashboards --check
 
 reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, restart replicas, check the books
 	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
@@ -55,9 +56,10 @@ bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench.tenants
 	$(BIN)/python -m tests.reliability.rates
 
-docs: $(STUBS) ## Renew the generated tables of the documentation
+docs: $(STUBS) ## Renew what is generated: tables of the documentation, dashboards
 	$(BIN)/python docs/generate.py
 	$(BIN)/python helm/generate.py
+	$(BIN)/python -m helm.dashboards
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \

@@ -426,19 +426,38 @@ async def test_resolution_is_on_record(desk):
 
 async def imsgw(desk: Desk, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """Run `imsgw jobs resolve`, and return its exit code and what it printed."""
+    keyed = {"IMSGW_OPERATOR_KEY": desk.key, **environment}
+    return await imsgw_jobs("resolve", *arguments, "--target", desk.world.target, **keyed)
+
+
+async def imsgw_jobs(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run `imsgw jobs`, and return its exit code and what it printed."""
     process = await asyncio.create_subprocess_exec(
         IMSGW,
         "jobs",
-        "resolve",
         *arguments,
-        "--target",
-        desk.world.target,
-        env={**os.environ, "IMSGW_OPERATOR_KEY": desk.key, **environment},
+        env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     output, errors = await process.communicate()
     return process.returncode or 0, output.decode(), errors.decode()
+
+
+async def test_jobs_that_wait_for_an_operator_are_listed(desk):
+    """`imsgw jobs unknown` names them out of the ledger, until they are settled."""
+    ledger = {"IMSGW_DATABASE_URL": desk.world.settings.database_url.get_secret_value()}
+    job = await desk.unknown()
+    await desk.world.acme.submit(cover())
+    code, output, errors = await imsgw_jobs("unknown", **ledger)
+    assert (code, errors) == (0, "")
+    assert job.name in output
+    assert output.endswith("1 jobs in SUBMIT_UNKNOWN\n")
+    listed = json.loads((await imsgw_jobs("unknown", "--output", "json", **ledger))[1])["jobs"]
+    assert [(found["name"], found["algorithm"]) for found in listed] == [(job.name, "cover")]
+    upstream = next(iter(desk.world.emulator.jobs))
+    await desk.resolve(job.name, upstream_job_id=upstream.job_id)
+    assert (await imsgw_jobs("unknown", **ledger))[1] == "0 jobs in SUBMIT_UNKNOWN\n"
 
 
 async def test_command_resolves_with_the_service_s_id(desk, tmp_path):

@@ -1,7 +1,12 @@
-"""imsgw jobs: what an operator does about a job, through the gateway's gRPC."""
+"""imsgw jobs: what an operator does about a job.
+
+Jobs are found in the ledger's database, and changed only through the gateway's gRPC.
+"""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +32,31 @@ app = typer.Typer(help="Jobs of all tenants.", no_args_is_help=True)
 @app.callback()
 def jobs() -> None:
     """Jobs of all tenants."""
+
+
+@app.command()
+def unknown(output: Output = Form.TABLE) -> None:
+    """List the jobs of which nobody knows whether the service took them, oldest first.
+
+    Reads the ledger that IMSGW_DATABASE_URL names. `imsgw jobs resolve` settles one.
+    """
+    from ims_gateway.cli.ledgers import ledger  # noqa: PLC0415 - see above
+    from ims_gateway.jobs import audit  # noqa: PLC0415
+
+    with ledger() as db:
+        jobs = audit.unknown(db)
+    found = [(job.name, job.algorithm, _second(job.create_time), job.cost) for job in jobs]
+    if output is Form.JSON:
+        names = ("name", "algorithm", "create_time", "cost_micros")
+        typer.echo(json.dumps({"jobs": [dict(zip(names, row, strict=True)) for row in found]}))
+        return
+    for name, algorithm, created, cost in found:
+        typer.echo(f"{created}  {name}  {algorithm}  {cost / 1e6:.2f}")
+    typer.echo(f"{len(found)} jobs in SUBMIT_UNKNOWN")
+
+
+def _second(microseconds: int) -> str:
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @app.command(
