@@ -6,10 +6,10 @@ STUBS := clients/python/src/imsgateway/v1/__init__.py
 PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chart check reliability bench docs stubs lock format clean
+.PHONY: help demo run test chart check reliability bench docs pictures stubs lock format clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@echo "Setting up $(VENV): a minute or two, once."
@@ -60,6 +60,9 @@ docs: $(STUBS) ## Renew what is generated: tables of the documentation, dashboar
 	$(BIN)/python docs/generate.py
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
+
+pictures: $(STUBS) ## Draw the dashboards from their own queries (needs prometheus, chromium)
+	$(BIN)/python -m tests.pictures --keep
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \

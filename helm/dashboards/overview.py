@@ -111,7 +111,12 @@ WELL: Final = (
         "Throttles",
         "How often the service has throttled submits in the last five minutes.",
         "none",
-        (Query("sum(increase(imsgateway_upstream_throttles_total{$replicas}[5m]))", "throttles"),),
+        (
+            Query(
+                "round(sum(increase(imsgateway_upstream_throttles_total{$replicas}[5m])))",
+                "throttles",
+            ),
+        ),
         kind="stat",
         width=3,
         height=4,
@@ -309,8 +314,9 @@ INSIDE: Final = (
         alarm=0.25,
     ),
     Panel(
-        "Configuration and records",
-        "Changes of the configuration by outcome, and decision records that a sink could not take.",
+        "Configuration, records, workers",
+        "Changes of the configuration by outcome, decision records that a sink could not take, and "
+        "workers that ended and had successors, where there are several.",
         "none",
         (
             Query(
@@ -322,6 +328,11 @@ INSIDE: Final = (
                 "sum by (imsgateway_sink) "
                 "(increase(imsgateway_decisions_lost_total{$replicas}[$__rate_interval]))",
                 "lost by {{imsgateway_sink}}",
+            ),
+            Query(
+                "sum by (pod, instance) "
+                "(increase(imsgateway_worker_restarts_total{$replicas}[$__rate_interval]))",
+                "workers of {{pod}} {{instance}}",
             ),
         ),
         width=6,

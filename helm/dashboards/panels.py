@@ -75,7 +75,7 @@ class Panel:
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
             "targets": [self._target(i, query) for i, query in enumerate(self.queries)],
             "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
-            "options": OPTIONS[self.kind],
+            "options": OPTIONS[self.kind] | self._naming,
         }
 
     def _target(self, index: int, query: Query) -> Json:
@@ -88,8 +88,15 @@ class Panel:
             "legendFormat": query.legend,
             "instant": instant,
             "range": not instant,
-            "exemplar": self.exemplars,
+            # Each query would show the same ones.
+            "exemplar": self.exemplars and index == len(self.queries) - 1,
         }
+
+    @property
+    def _naming(self) -> Json:
+        """Of a figure whose name says something, show the name."""
+        named = self.kind == "stat" and "{{" in self.queries[0].legend
+        return {"textMode": "value_and_name"} if named else {}
 
     def _defaults(self) -> Json:
         found: Json = {"unit": self.unit, "min": 0, "thresholds": self._thresholds()}
@@ -105,8 +112,9 @@ class Panel:
             found["links"] = [{"title": "This tenant", "url": TENANT_URL}]
         if self.kind == "timeseries":
             found["custom"] = {
-                "lineWidth": 1,
-                "fillOpacity": 40 if self.stacked else 8,
+                # A line of nothing would colour the top of the stack.
+                "lineWidth": 0 if self.stacked else 1,
+                "fillOpacity": 70 if self.stacked else 8,
                 "showPoints": "never",
                 "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
                 "thresholdsStyle": {"mode": "off" if self._unbounded else "dashed"},

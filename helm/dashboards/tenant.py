@@ -42,8 +42,8 @@ GLANCE: Final = (
         "none",
         (
             Query(
-                f"sum(increase(imsgateway_jobs_submitted_total{{{MINE},"
-                'imsgateway_outcome="accepted"}[$__range]))',
+                f"round(sum(increase(imsgateway_jobs_submitted_total{{{MINE},"
+                'imsgateway_outcome="accepted"}[$__range])))',
                 "jobs",
             ),
         ),
@@ -150,8 +150,8 @@ QUOTA: Final = (
         "percentunit",
         (
             Query(
-                "min by (imsgateway_limit_id) "
-                f"(imsgateway_quota_remaining{{{LEDGER}}} / imsgateway_quota_limit{{{LEDGER}}})",
+                "sort(min by (imsgateway_limit_id) "
+                f"(imsgateway_quota_remaining{{{LEDGER}}} / imsgateway_quota_limit{{{LEDGER}}}))",
                 "{{imsgateway_limit_id}}",
             ),
         ),
@@ -182,10 +182,11 @@ QUOTA: Final = (
         "short",
         (
             Query(
-                f"min by (imsgateway_limit_id) (imsgateway_quota_remaining{{{LEDGER}}})",
+                f"sort(min by (imsgateway_limit_id) (imsgateway_quota_remaining{{{LEDGER}}}))",
                 "{{imsgateway_limit_id}}",
             ),
         ),
+        kind="stat",
     ),
 )
 

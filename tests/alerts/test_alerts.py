@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typer.main import get_command
 from helm.dashboards.__main__ import DASHBOARDS
 from ims_gateway.cli.commands import app as imsgw
 from ims_gateway_client.cli.app import app as imsctl
+from tests.prometheus import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "helm" / "ims-gateway" / "rules" / "alerts.yaml"
@@ -41,14 +40,8 @@ def passes(promtool: str, verb: str, file: Path) -> None:
 
 @pytest.fixture
 def promtool() -> str:
-    """Return Prometheus' own tool; where everything has to be tested, it has to be there."""
-    found = shutil.which("promtool")
-    if found is None:
-        missing = "promtool, of Debian's package prometheus, is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+    """Return Prometheus' own tool for rules."""
+    return installed("promtool")
 
 
 def test_rules_are_valid(promtool):
