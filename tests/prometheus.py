@@ -26,9 +26,10 @@ class Prometheus:
 
     api: httpx.Client
 
-    def instant(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series of an expression now, each with its `metric` and `value`."""
-        return self._ask("query", query=expression)["result"]
+    def instant(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Return the series of an expression, now or at a time, each with `metric` and `value`."""
+        moment = {} if at is None else {"time": at}
+        return self._ask("query", query=expression, **moment)["result"]
 
     def over(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """Return the series of an expression over a time, each with its `metric` and `values`."""
@@ -78,7 +79,7 @@ def running(
     """Run a server on these targets, addresses with the labels of each."""
     address = free_address()
     configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(path) for path in rules],
         "scrape_configs": [
             {

@@ -25,9 +25,9 @@ from tests.pictures.scene import scene
 from tests.prometheus import Prometheus, running
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-POINTS: Final = 140
+POINTS: Final = 110
 # Enough to see that they are there.
-EXEMPLARS: Final = 120
+EXEMPLARS: Final = 60
 VALUES: Final = {
     "namespace": "media",
     "job": "ims-gateway",
@@ -48,12 +48,14 @@ async def run(seconds: float, seed: int, folder: Path) -> None:
             with running(program, Path(place), stage.metrics) as prometheus:
                 start = time.time()
                 await stage.play(seconds)
-                for name in DASHBOARDS:
-                    span = (start, time.time())
-                    html, width, height = drawn(prometheus, FOLDER / f"{name}.json", span)
-                    file = folder / f"{name}.html"
-                    file.write_text(html, encoding="utf-8")
-                    photograph(browser, file, width, height)
+                span = (start, time.time())
+                pages = {
+                    name: drawn(prometheus, FOLDER / f"{name}.json", span) for name in DASHBOARDS
+                }
+    for name, (html, width, height) in pages.items():
+        file = folder / f"{name}.html"
+        file.write_text(html, encoding="utf-8")
+        photograph(browser, file, width, height)
 
 
 def drawn(prometheus: Prometheus, file: Path, span: tuple[float, float]) -> tuple[str, int, int]:
@@ -79,7 +81,8 @@ def asked(
     """Return what a query says, and the exemplars that belong to it."""
     query = written_out(target["expr"], span)
     if target["instant"]:
-        found = [(each["metric"], [each["value"]]) for each in prometheus.instant(query)]
+        answer = prometheus.instant(query, at=span[1])
+        found = [(each["metric"], [each["value"]]) for each in answer]
     else:
         step = (span[1] - span[0]) / POINTS
         found = [(each["metric"], each["values"]) for each in prometheus.over(query, *span, step)]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tests.pictures.units import spelled
 
-CELL: Final = (66, 36)
+CELL: Final = (58, 32)
 GAP: Final = 4
 PALETTE: Final = (
     *("#56A64B", "#F2CC0C", "#3274D9", "#FF780A", "#E02F44", "#A352CC", "#1F9E9E", "#705DA0"),
@@ -131,10 +131,10 @@ def _stat(what: dict[str, Any], series: list[Series], _: Any, plot: Plot) -> str
         middle = box.x + each * (index + 0.5)
         size = 30 if len(series) == 1 else 22
         found.append(
-            _text(middle, box.y + 52, text, size=size, color=color, anchor="middle", bold=True)
+            _text(middle, box.y + 44, text, size=size, color=color, anchor="middle", bold=True)
         )
         if named:
-            found.append(_text(middle, box.y + 76, one.name, anchor="middle"))
+            found.append(_text(middle, box.y + 66, one.name, anchor="middle"))
     return "".join(found)
 
 
