@@ -22,7 +22,7 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A server that reads its targets once a second."""
+    """A server that reads its targets every second or so."""
 
     api: httpx.Client
 
@@ -74,12 +74,17 @@ def installed(program: str) -> str:
 
 @contextmanager
 def running(
-    program: str, folder: Path, targets: Mapping[str, Mapping[str, str]], rules: Sequence[Path] = ()
+    program: str,
+    folder: Path,
+    targets: Mapping[str, Mapping[str, str]],
+    rules: Sequence[Path] = (),
+    *,
+    interval: str = "1s",
 ) -> Iterator[Prometheus]:
-    """Run a server on these targets, addresses with the labels of each."""
+    """Run a server on these targets, addresses with the labels of each, read so often."""
     address = free_address()
     configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": interval, "evaluation_interval": "1s"},
         "rule_files": [str(path) for path in rules],
         "scrape_configs": [
             {

@@ -34,7 +34,7 @@ VALUES: Final = {
     "pod": ".*",
     "account": ".*",
     "tenant": "acme",
-    "__rate_interval": "10s",
+    "__rate_interval": "15s",
 }
 
 
@@ -45,7 +45,7 @@ async def run(seconds: float, seed: int, folder: Path) -> None:
         raise SystemExit("needs the programs prometheus and chromium")
     with tempfile.TemporaryDirectory() as place:
         async with scene(Path(place), seed) as stage:
-            with running(program, Path(place), stage.metrics) as prometheus:
+            with running(program, Path(place), stage.metrics, interval="3s") as prometheus:
                 start = time.time()
                 await stage.play(seconds)
                 span = (start, time.time())

@@ -213,7 +213,9 @@ def _shape(plot: Plot, points: Points, below: Points | None, color: str) -> str:
         return f'<polygon points="{area}" fill="{color}" opacity="0.7"/>'
     return (
         f'<polygon points="{area}" fill="{color}" opacity="0.06"/>'
-        f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.4"/>'
+        f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.4" '
+        # Without soft edges the picture is a third smaller.
+        'shape-rendering="crispEdges"/>'
     )
 
 

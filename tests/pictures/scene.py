@@ -40,17 +40,20 @@ PEPPER: Final = secrets.token_hex(20)
 # Submits a second, and limits of its own.
 TENANTS: Final[dict[str, tuple[float, list[dict[str, Any]]]]] = {
     "acme": (
-        3,
+        1.5,
         [
             {"id": "daily", "kind": "day", "max": 2_000},
-            {"id": "open", "kind": "concurrent", "max": 60},
-            {"id": "spend", "kind": "budget", "window": "month", "max_micros": 80_000_000},
+            {"id": "open", "kind": "concurrent", "max": 20},
+            {"id": "spend", "kind": "budget", "window": "month", "max_micros": 40_000_000},
         ],
     ),
-    "globex": (2, [{"id": "burst", "kind": "rate", "per_second": 1.5, "burst": 5}]),
-    "initech": (1, [{"id": "daily", "kind": "day", "max": 150}]),
-    "umbrella": (1, [{"id": "spend", "kind": "budget", "window": "day", "max_micros": 6_000_000}]),
-    "hooli": (1, [{"id": "weekly", "kind": "week", "max": 400}]),
+    "globex": (1, [{"id": "burst", "kind": "rate", "per_second": 0.8, "burst": 5}]),
+    "initech": (0.7, [{"id": "daily", "kind": "day", "max": 90}]),
+    "umbrella": (
+        0.6,
+        [{"id": "spend", "kind": "budget", "window": "day", "max_micros": 4_000_000}],
+    ),
+    "hooli": (0.6, [{"id": "weekly", "kind": "week", "max": 400}]),
 }
 APART: Final = "hooli"
 
@@ -156,7 +159,7 @@ class Scene:
         plans = [
             (0.05, self._fault(FaultKind.SLOW, times=40, delay_seconds=0.4)),
             (0.15, self._fault(FaultKind.FAIL, times=15)),
-            (0.25, self._fault(FaultKind.THROTTLE, times=4, retry_after_ms=500)),
+            (0.25, self._fault(FaultKind.THROTTLE, times=3, retry_after_ms=500)),
             (0.35, self._file("accounts: [")),
             (0.4, self._fault(FaultKind.ACCEPT_THEN_DROP, times=2)),
             (0.45, self._file(None)),
@@ -221,7 +224,7 @@ def _configure(folder: Path, emulator: Emulator, door: Door) -> dict[str, str]:
         "max_in_flight": 16,
     }
     accounts = [
-        account | {"name": "main", "endpoint": _host(emulator), "calls_per_second": 20},
+        account | {"name": "main", "endpoint": _host(emulator), "calls_per_second": 10},
         account | {"name": "spare", "endpoint": f"127.0.0.1:{door.port}", "calls_per_second": 5},
     ]
     prices = [{"algorithm": "*", "micros": 50_000}, {"algorithm": "music_demix", "micros": 90_000}]
