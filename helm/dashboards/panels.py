@@ -7,14 +7,14 @@ the ledger and which must not be counted once a replica.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from helm.dashboards.writing import written
+
 SCHEMA_VERSION: Final = 41
 COLUMNS: Final = 24
-LINE: Final = 110
 SHORTHANDS: Final = {
     "$gateway": 'namespace="$namespace",job="$job"',
     "$replicas": 'namespace="$namespace",job="$job",pod=~"$pod"',
@@ -243,20 +243,6 @@ class Dashboard:
                 x, deepest = x + panel.width, max(deepest, panel.height)
             y += deepest
         return placed
-
-
-def written(value: Any, indent: int = 0) -> str:
-    """Return JSON in which whatever fits on a line is on one, so that a change reads well."""
-    flat = json.dumps(value, ensure_ascii=False)
-    if len(flat) + indent <= LINE or not isinstance(value, dict | list):
-        return flat
-    inner, pad = indent + 2, "\n" + " " * (indent + 2)
-    if isinstance(value, list):
-        items, ends = [written(item, inner) for item in value], "[]"
-    else:
-        named = {json.dumps(name): item for name, item in value.items()}
-        items, ends = [f"{name}: {written(item, inner)}" for name, item in named.items()], "{}"
-    return f"{ends[0]}{pad}{f',{pad}'.join(items)}\n{' ' * indent}{ends[1]}"
 
 
 def by_replica(expression: str) -> Query:
