@@ -54,6 +54,7 @@ reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limit
 bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.tenants
+	$(BIN)/python -m tests.bench.telemetry
 	$(BIN)/python -m tests.reliability.rates
 
 docs: $(STUBS) ## Renew what is generated: tables of the documentation, dashboards

@@ -3,9 +3,12 @@
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.spans import Spans
 
+SPANS = Spans(TracerProvider(shutdown_on_exit=False))
 SUBMIT = "imsgateway.v1.JobService/SubmitJob"
 
 
@@ -16,7 +19,7 @@ def a_call(**members: Any) -> Call:
         "method": SUBMIT,
         "time": 1_780_315_200.0,
         "deadline": None,
-        "tracer": trace.NoOpTracer(),
+        "spans": SPANS,
         "span": trace.INVALID_SPAN,
         "context": trace.set_span_in_context(trace.INVALID_SPAN),
         **members,

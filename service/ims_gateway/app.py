@@ -50,6 +50,7 @@ from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.telemetry.metering import Metering
 from ims_gateway.telemetry.standings import Standings
+from ims_gateway.telemetry.tracks import Tracks
 from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
 from ims_gateway.tenancy.loading import Beginning
@@ -102,8 +103,9 @@ async def gateway(
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
-        tracing = providers.tracer_provider(*span_processors)
-        stack.callback(tracing.shutdown)
+        spans = stack.enter_context(
+            providers.spans(span_processors, keeps_refusals=settings.traces_keep_refusals)
+        )
         metering = Metering(SERVICES, settings.metrics_tenants, metric_readers)
         stack.push_async_callback(metering.close)
         # Replicas' clocks differ, and rates are to be those of one clock.
@@ -132,7 +134,7 @@ async def gateway(
             measures=metering.submits,
         )
         stack.push_async_callback(submission.drain)
-        calls = Calls(tracing.get_tracer("ims_gateway"), decisions, metering.calls.ended)
+        calls = Calls(spans, decisions, metering.calls.ended)
         bulk = Bulk(submission, authorization, calls)
         watches = Watches(
             ledger,
@@ -184,6 +186,7 @@ async def gateway(
             clock,
             interval_seconds=settings.poll_interval_seconds,
             overdue_seconds=overdue_seconds,
+            tracks=Tracks(spans),
             polled=metering.polls.polled,
             ended=metering.polls.ended,
         )

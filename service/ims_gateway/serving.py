@@ -14,7 +14,7 @@ from ims_gateway.app import gateway
 from ims_gateway.running import Gateway
 from ims_gateway.settings import Settings
 from ims_gateway.stopping import Stopping
-from ims_gateway.telemetry import prometheus, providers
+from ims_gateway.telemetry import otlp, prometheus, providers
 from ims_gateway.tenancy.loading import Beginning
 
 METRICS_ENDPOINTS: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"}
@@ -36,9 +36,7 @@ async def serve_until(
     A worker leaves the Prometheus port to the process that watches over it. Raises
     ConfigurationError, PortTaken.
     """
-    processors = (
-        (providers.exporting_processor(),) if "OTEL_EXPORTER_OTLP_ENDPOINT" in environment else ()
-    )
+    processors = otlp.processors(environment)
     readers = (providers.exporting_reader(),) if METRICS_ENDPOINTS & environment.keys() else ()
     async with gateway(
         settings,

@@ -171,6 +171,11 @@ class Settings(LedgerSettings):
         description="Latest decisions that the ledger keeps for ListDecisions, all replicas "
         "together; 0 for none.",
     )
+    traces_keep_refusals: bool = Field(
+        default=True,
+        description="Whether the traces of calls that did not go well are exported even where the "
+        "sampler passes them over; of a flood only the first.",
+    )
     max_message_bytes: int = Field(
         default=256 * 1024, ge=1024, le=4 * 1024 * 1024, description="Largest request, in bytes."
     )

@@ -42,7 +42,7 @@ from ims_gateway.quota.limits import Demand
 from ims_gateway.quota.prices import PriceList
 from ims_gateway.quoting import demand_of, missing_duration
 from ims_gateway.settlement import Outcome
-from ims_gateway.telemetry import conventions
+from ims_gateway.telemetry import conventions, propagation
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.limits import report
 from ims_gateway.telemetry.measures import SubmitMeasures
@@ -171,8 +171,11 @@ class Submission:
         with call.step("authorize") as span:
             decision = decide(call.caller, tenant, spec)
             call.decision = decision
-            span.set_attribute(conventions.RULE, decision.rule)
             span.set_attribute(conventions.POLICY_VERSION, decision.policy_version)
+            if decision.rule:
+                span.set_attribute(conventions.RULE, decision.rule)
+            if decision.failed:
+                span.set_attribute(conventions.DIMENSION, decision.failed.name)
         return decision
 
     async def _recall_or_refuse(
@@ -199,8 +202,12 @@ class Submission:
                 return await self._recall_or_refuse(call, intent, refusal)
             if place.taken:
                 intent = replace(intent, dispatch_time=intent.create_time)
-            with call.step("admit"):
+            with call.step("admit") as span:
                 admission = await self._ledger.admit(intent, tenant.limits)
+                if admission.recalled:
+                    span.set_attribute(conventions.RECALLED, value=True)
+                else:
+                    span.set_attribute(conventions.QUOTA_OUTCOME, "held")
             if not admission.recalled:
                 call.job = admission.record.name
                 report(call, admission.limits)
@@ -243,7 +250,9 @@ class Submission:
             try:
                 await place.wait(call.seconds_left(self._timeout_seconds))
             finally:
-                self._measures.waited(call, intent, perf_counter() - began)
+                waited_seconds = perf_counter() - began
+                span.set_attribute(conventions.WAIT_SECONDS, waited_seconds)
+                self._measures.waited(call, intent, waited_seconds)
         with call.step("dispatch"):
             if not await self._ledger.dispatch(intent.job_id):
                 raise errors.UpstreamBusy("the job waited for too long")
@@ -278,8 +287,14 @@ class Submission:
                 except errors.StoreUnavailable:
                     await asyncio.sleep(pause_seconds)
                     continue
-                span.set_attribute(conventions.JOB_STATE, record.state.name)
                 call.quota = settlement.holds_in(record.state)
+                span.set_attributes(
+                    {
+                        conventions.JOB: record.name,
+                        conventions.JOB_STATE: record.state.name,
+                        conventions.QUOTA_OUTCOME: call.quota,
+                    }
+                )
                 settled = change.state is record.state
                 self._measures.settled(
                     intent, outcome if settled else Outcome.UNKNOWN, self._prices().currency
@@ -302,7 +317,8 @@ class Submission:
         call.job = record.name
         call.recalled = True
         self._measures.settled(record, Outcome.RECALLED)
-        with call.step("attach"):
+        with call.step("attach") as span:
+            span.cause = propagation.read(record.traceparent)
             while record.state is State.SUBMITTING:
                 if ours := self._in_flight.get(record.job_id):
                     return await asyncio.shield(ours)

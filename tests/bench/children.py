@@ -76,6 +76,14 @@ class Child:
         await self._listening
         return await self._process.wait()
 
+    async def ended(self, timeout_seconds: float) -> None:
+        """Return when it has ended by itself. Raises BenchError where it does not."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._process.wait()
+        except TimeoutError:
+            raise BenchError(f"{self.name}: has not ended in {timeout_seconds:g} s") from None
+
     @property
     def last_words(self) -> str:
         """What the child printed last that was no news."""

@@ -17,6 +17,7 @@ import sqlalchemy
 import yaml
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.app import Gateway, gateway
 from ims_gateway.emulator.faults import FaultKind, FaultPlan
@@ -124,6 +125,7 @@ async def a_world(
     database_url: str | None = None,
     prices: dict[str, Any] | None = None,
     parts: dict[str, Any] | None = None,
+    span_processors: tuple[SpanProcessor, ...] = (),
 ) -> AsyncIterator[World]:
     others = others or {}
     keys = {name: new_key()[1] for name in ("acme", "globex", *others)}
@@ -163,7 +165,9 @@ async def a_world(
             "poll_interval_seconds": 0.05,
             "watch_interval_seconds": 0.02,
         } | (settings or {})
-        world = serving(folder, emulator, keys, Settings(**values), parts=parts)
+        world = serving(
+            folder, emulator, keys, Settings(**values), parts=parts, span_processors=span_processors
+        )
         yield await stack.enter_async_context(world)
 
 
@@ -176,12 +180,15 @@ async def serving(
     changes: Any = None,
     *,
     parts: dict[str, Any] | None = None,
+    span_processors: tuple[SpanProcessor, ...] = (),
 ) -> AsyncIterator[World]:
     settings = settings.model_copy(update=changes or {})
     async with AsyncExitStack() as stack:
         spans = SpanKeeper()
         running = await stack.enter_async_context(
-            gateway(settings, ENVIRONMENT, span_processors=(spans,), **(parts or {}))
+            gateway(
+                settings, ENVIRONMENT, span_processors=(spans, *span_processors), **(parts or {})
+            )
         )
         world = World(folder, emulator, running, spans, keys, settings)
         for name, key in keys.items():

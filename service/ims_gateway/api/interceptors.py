@@ -25,7 +25,6 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ims_gateway.api import ratelimit
 from ims_gateway.api.malformed import Unreadable, malformed
@@ -35,6 +34,7 @@ from ims_gateway.errors import InvalidRequest, LimitExceeded, NotAuthenticated, 
 from ims_gateway.identity.authenticator import Authenticator
 from ims_gateway.telemetry.call import Call, current
 from ims_gateway.telemetry.calls import Calls
+from ims_gateway.telemetry.propagation import incoming
 
 # The stubs know these as generic, the runtime does not.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -47,7 +47,6 @@ Check = Callable[[], Awaitable[None]]
 PREFIX: Final = "/imsgateway.v1."
 # How long a stream on which nothing happens may outlive its caller's credential.
 CHECK_SECONDS: Final = 1.0
-PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
 class Boundary(grpc.aio.ServerInterceptor):
@@ -86,7 +85,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         return surrounded(await continuation(handler_call_details), method, unary, stream)
 
     def _open(self, method: str, context: Context) -> Call:
-        parent = PROPAGATOR.extract(dict(context.invocation_metadata() or ()))
+        parent = incoming(context.invocation_metadata() or ())
         call = self._calls.open(method.removeprefix("/"), parent, context.time_remaining())
         current.set(call)
         return call

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from google.protobuf import duration_pb2
-from imsgateway.v1.job_trace_pb2 import JobTrace as Message
 
 from ims_gateway.api.job_message import job_message
 from ims_gateway.job_trace import JobTrace
 from ims_gateway.preview import timestamp
 from ims_gateway.telemetry import conventions
 from imsgateway.v1 import decision_pb2, job_pb2
+from imsgateway.v1.job_trace_pb2 import JobTrace as Message
 
 
 def job_trace_message(trace: JobTrace) -> Message:

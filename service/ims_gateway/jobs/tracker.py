@@ -27,9 +27,11 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.pace import MICROSECONDS, Backoff, Budget, Pace
 from ims_gateway.jobs.record import Change, JobRecord
 from ims_gateway.jobs.states import State
+from ims_gateway.telemetry.tracks import Tracks
 from ims_gateway.upstream.client import UpstreamClient
 from ims_gateway.upstream.errors import JOB_NOT_FOUND, Refused, UpstreamError
 from ims_gateway.upstream.gate import Gate, Gates
+from ims_gateway.upstream.redaction import bounded_name
 
 # Polls of one account at once. Half of its calls stay free for those that a caller waits for.
 AT_ONCE: Final = 32
@@ -77,6 +79,7 @@ class Tracker:
         *,
         interval_seconds: float,
         overdue_seconds: float,
+        tracks: Tracks | None = None,
         spread: Callable[[float, float], float] = random.uniform,
         polled: Callable[[str], None] = lambda _: None,
         ended: Callable[[JobRecord], None] = lambda _: None,
@@ -86,6 +89,7 @@ class Tracker:
         self._clock = clock
         self._polled = polled
         self._ended = ended
+        self._tracks = tracks
         self._pace = Pace(interval_seconds, overdue_seconds, spread)
         self._tick_seconds = interval_seconds / 4
         self._accounts = {name: _account(gates[name], self._pace) for name in gates}
@@ -133,6 +137,7 @@ class Tracker:
     async def _start_due(self) -> list[asyncio.Task[None]]:
         for record in await self._ledger.close_lapsed(LAPSED_AT_ONCE):
             log.warning("its process is gone", job=record.name, state=record.state.name)
+            self._show(record, self._clock())
         await self._report_orphans()
         started = []
         for name in await self._ledger.accounts_due(self._accounts):
@@ -184,9 +189,9 @@ class Tracker:
             await self._unanswered(account, record, error, sent)
             return
         account.backoff.succeed()
-        await self._advance(record, reply)
+        await self._advance(record, reply, sent)
 
-    async def _advance(self, record: JobRecord, reply: Mapping[str, Any]) -> None:
+    async def _advance(self, record: JobRecord, reply: Mapping[str, Any], sent: int) -> None:
         said = progress(reply)
         state = state_after(record.state, State(said.state))
         self._polled(Poll.UNCHANGED if state is record.state else Poll.CHANGED)
@@ -202,14 +207,7 @@ class Tracker:
             # What has just moved is likely to move again.
             next_poll_time=self._clock() + self._pace.pause(),
         )
-        await self._change(record, change)
-
-    async def _change(self, record: JobRecord, change: Change) -> None:
-        after, changed = await self._ledger.change(
-            record.job_id, change, record.state, tenant=record.tenant
-        )
-        if changed and after.ended:
-            self._ended(after)
+        await self._change(record, change, sent, bounded_name(reply.get("RequestId")) or "")
 
     async def _unanswered(
         self, account: _Account, record: JobRecord, error: UpstreamError, sent: int
@@ -217,7 +215,7 @@ class Tracker:
         if isinstance(error, Refused) and error.code == JOB_NOT_FOUND:
             account.backoff.succeed()
             self._polled(Poll.MISSING)
-            await self._missing(record)
+            await self._missing(record, sent, error.request_id or "")
             return
         self._polled(Poll.FAILED)
         log.warning("query failed", job=record.name, error=str(error))
@@ -226,7 +224,7 @@ class Tracker:
             await self._ledger.pause_polls(record.account, until)
         await self._put_off(record)
 
-    async def _missing(self, record: JobRecord) -> None:
+    async def _missing(self, record: JobRecord, sent: int, request_id: str) -> None:
         """Close a job that the service does not know, unless it has only just taken it."""
         if self._clock() - record.update_time < STRANGE_SECONDS * MICROSECONDS:
             await self._put_off(record)
@@ -235,7 +233,21 @@ class Tracker:
         change = Change(
             gone, cause="unknown to the service", failure_code=JOB_NOT_FOUND, failure_message=""
         )
-        await self._change(record, change)
+        await self._change(record, change, sent, request_id)
+
+    async def _change(self, record: JobRecord, change: Change, sent: int, request_id: str) -> None:
+        """Change a job, and show it in its submit's trace; another process may have been first."""
+        after, changed = await self._ledger.change(
+            record.job_id, change, record.state, tenant=record.tenant
+        )
+        if changed:
+            self._show(after, sent, request_id)
+            if after.ended:
+                self._ended(after)
+
+    def _show(self, record: JobRecord, began: int, request_id: str = "") -> None:
+        if self._tracks is not None:
+            self._tracks.changed(record, began, self._clock(), request_id)
 
     async def _put_off(self, record: JobRecord, pause: int | None = None) -> None:
         if pause is None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
-from imsgateway.v1.job_trace_pb2 import JobTrace
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +28,7 @@ from ims_gateway_client.cli.traces import trace_tree
 from ims_gateway_client.errors import GatewayError
 from ims_gateway_client.jobs import result_files
 from imsgateway.v1 import job_pb2
+from imsgateway.v1.job_trace_pb2 import JobTrace
 
 
 @dataclass(slots=True)

@@ -7,8 +7,6 @@ holds: credentials, signatures, presigned addresses, user data.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
@@ -17,27 +15,21 @@ from typing import Any, Final
 from google.rpc import code_pb2
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanContext, SpanKind
 
-from ims_gateway.errors import LimitBreach, NotAuthenticated, Refusal, reason_name
+from ims_gateway.errors import LimitBreach, NotAuthenticated
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Decision
 from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry import conventions
+from ims_gateway.telemetry.propagation import written
+from ims_gateway.telemetry.spans import Facts, Spans, Value
+from ims_gateway.telemetry.step import SERVER_FAULTS, Step, refused_by
 
+# The name of the span of one item of a stream.
+ITEM: Final = "item"
 # A key of a map, as violations write it. It is a text of the caller's, and no name of a field.
 MAP_KEY: Final = re.compile(r'\["(?:[^"\\]|\\.)*"\]')
-# Faults of the server's side; the other codes are the caller's affair (RPC semantic conventions).
-SERVER_FAULTS: Final = frozenset(
-    {
-        code_pb2.UNKNOWN,
-        code_pb2.DEADLINE_EXCEEDED,
-        code_pb2.UNIMPLEMENTED,
-        code_pb2.INTERNAL,
-        code_pb2.UNAVAILABLE,
-        code_pb2.DATA_LOSS,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -45,15 +37,19 @@ class Call:
     """One RPC from its first byte to its last.
 
     `time` is in seconds since the epoch, `deadline` is a reading of `time.monotonic` or None.
+    `span` and `context` say where in which trace the call is; what its span tells, is told at its
+    end.
     """
 
     id: str
     method: str
     time: float
     deadline: float | None
-    tracer: Tracer
+    spans: Spans
     span: Span
     context: Context
+    # Who called: in another process, or the stream of which the call is one item.
+    parent: SpanContext | None = None
     principal: Principal | None = None
     # The tenant for which the caller acts, once it is known to be one that it may act for.
     tenant: str = ""
@@ -75,7 +71,9 @@ class Call:
     code: int = code_pb2.OK
     reason: str = ""
     paths: tuple[str, ...] = ()
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    # Whether its spans are handed on: known at its end.
+    shown: bool = False
     started: float = field(default_factory=perf_counter)
     duration_us: int = 0
 
@@ -89,8 +87,7 @@ class Call:
     @property
     def traceparent(self) -> str:
         """The call's span as W3C Trace Context writes it."""
-        span = self.span.get_span_context()
-        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+        return written(self.span.get_span_context())
 
     def seconds_left(self, at_most: float) -> float:
         """Return how long the caller waits for the answer: nothing, once it has hung up."""
@@ -98,31 +95,16 @@ class Call:
             return 0.0
         return at_most if self.deadline is None else min(at_most, self.deadline - monotonic())
 
-    @contextmanager
-    def step(
-        self, name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str
-    ) -> Iterator[Span]:
+    def step(self, name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: Value) -> Step:
         """Do one step of the pipeline: a span of its own, and a line in the call's record."""
-        span = self.tracer.start_span(name, self.context, kind, attributes or None)
-        started = perf_counter()
-        outcome = "ok"
-        try:
-            yield span
-        except BaseException as error:
-            outcome = outcome_of(error)
-            span.set_status(Status(StatusCode.ERROR, outcome))
-            span.set_attribute(conventions.ERROR_TYPE, outcome)
-            raise
-        finally:
-            span.end()
-            self.steps.append(
-                {
-                    "step": name,
-                    "outcome": outcome,
-                    "at_us": round((started - self.started) * 1e6),
-                    "us": round((perf_counter() - started) * 1e6),
-                }
-            )
+        return Step(
+            name,
+            kind,
+            attributes,
+            parent=self.span.get_span_context(),
+            spans=self.spans,
+            done=self._step_done,
+        )
 
     def end(self, code: int, reason: str = "") -> None:
         """Note how the call ended, and when."""
@@ -130,25 +112,81 @@ class Call:
         self.reason = reason
         self.duration_us = round((perf_counter() - self.started) * 1e6)
 
-    def end_span(self) -> None:
-        """Close the span of a call that has ended."""
-        span = self.span
-        span.set_attribute(conventions.RPC_STATUS_CODE, self.code)
-        span.set_attribute(conventions.DECISION_ID, self.id)
-        if self.principal is not None:
-            span.set_attribute(conventions.PRINCIPAL, self.principal.name)
-            span.set_attribute(conventions.TENANT, self.tenant or self.principal.tenant)
-        for attribute, value in (
-            (conventions.ALGORITHM, self.algorithm),
-            (conventions.JOB, self.job),
-            (conventions.REASON, self.reason),
-            (conventions.RULE, self.decision.rule if self.decision else ""),
-        ):
-            if value:
-                span.set_attribute(attribute, value)
-        if self.code in SERVER_FAULTS:
-            span.set_status(Status(StatusCode.ERROR, self.reason))
-        span.end()
+    def end_span(self, *, single: bool = True) -> None:
+        """Hand on the spans of a call that has ended, if they are wanted.
+
+        `single` says that it stands singly in the decision log, and not among others of a flood.
+        """
+        context = self.span.get_span_context()
+        refused = single and self.code != code_pb2.OK
+        self.shown = self.spans.wanted(context, refused=refused)
+        if not self.shown:
+            return
+        for step in self.steps:
+            self._show(step)
+        server = self.index is None
+        began = self._nanoseconds(self.started)
+        facts = Facts(
+            self.method if server else ITEM,
+            SpanKind.SERVER if server else SpanKind.INTERNAL,
+            context,
+            self.parent,
+            began,
+            began + self.duration_us * 1000,
+            self._attributes(),
+            self.reason or code_pb2.Code.Name(self.code) if self.code in SERVER_FAULTS else "",
+        )
+        self.spans.hand_on(facts)
+
+    def _attributes(self) -> dict[str, Value]:
+        """Return what the call's span tells; what is not known is left out."""
+        code = code_pb2.Code.Name(self.code)
+        decision, principal = self.decision, self.principal
+        known: dict[str, Value] = {
+            conventions.RPC_SYSTEM_NAME: "grpc",
+            conventions.RPC_METHOD: self.method,
+            conventions.RPC_RESPONSE_STATUS_CODE: code,
+            conventions.ERROR_TYPE: code if self.code in SERVER_FAULTS else "",
+            conventions.DECISION_ID: self.id,
+            conventions.PRINCIPAL: principal.name if principal else "",
+            conventions.TENANT: self.tenant or (principal.tenant if principal else ""),
+            conventions.ALGORITHM: self.algorithm,
+            conventions.JOB: self.job,
+            conventions.RECALLED: self.recalled,
+            conventions.REASON: self.reason,
+            conventions.RULE: decision.rule if decision else "",
+            conventions.DIMENSION: decision.failed.name if decision and decision.failed else "",
+            conventions.QUOTA_OUTCOME: self.quota,
+            conventions.UPSTREAM_REQUEST_ID: self.upstream_request_id,
+        }
+        if self.breaches:
+            known |= refused_by(self.breaches)
+        return {name: value for name, value in known.items() if value}
+
+    def _step_done(self, step: Step) -> None:
+        self.steps.append(step)
+        if self.shown:
+            # A submit goes on after its caller has hung up, and so do its steps.
+            self._show(step)
+
+    def _show(self, step: Step) -> None:
+        self.spans.hand_on(
+            Facts(
+                step.name,
+                step.kind,
+                step.context,
+                self.span.get_span_context(),
+                self._nanoseconds(step.began),
+                self._nanoseconds(step.ended),
+                step.attributes,
+                step.error,
+                step.cause,
+            )
+        )
+
+    def _nanoseconds(self, reading: float) -> int:
+        """Return when that was, since the epoch; of a reading of `perf_counter`."""
+        return round(self.time * 1e9) + round((reading - self.started) * 1e9)
 
     def record(self) -> dict[str, Any]:
         """Return the record of a call that has ended; docs/reference.md describes its fields."""
@@ -167,8 +205,7 @@ class Call:
             "reason": self.reason,
             "upstream_request_id": self.upstream_request_id,
             "duration_us": self.duration_us,
-            # A submit goes on after its caller has hung up, and so do its steps.
-            "steps": [*self.steps],
+            "steps": [self._line(step) for step in self.steps],
         }
         if self.index is not None:
             record["index"] = self.index
@@ -181,6 +218,14 @@ class Call:
         if self.quota:
             record["quota"] = self._quota()
         return record
+
+    def _line(self, step: Step) -> dict[str, Any]:
+        return {
+            "step": step.name,
+            "outcome": step.outcome,
+            "at_us": round((step.began - self.started) * 1e6),
+            "us": round((step.ended - step.began) * 1e6),
+        }
 
     def _caller(self) -> dict[str, str]:
         if self.principal is None:
@@ -235,11 +280,6 @@ def _verdict(decision: Decision) -> dict[str, Any]:
         "dimension": decision.failed.name if decision.failed else "",
         "rule": decision.rule,
     }
-
-
-def outcome_of(error: BaseException) -> str:
-    """Return a refusal's reason, or the name of an error's class: never its text."""
-    return reason_name(error.reason) if isinstance(error, Refusal) else type(error).__name__
 
 
 # The one context variable: set by the outermost interceptor, and for an item of a stream in the

@@ -15,7 +15,7 @@ import structlog
 from google.rpc import code_pb2
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
 
 from ims_gateway.errors import (
     Fault,
@@ -25,11 +25,12 @@ from ims_gateway.errors import (
     Refusal,
     reason_name,
 )
-from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.decisions import DecisionLog
+from ims_gateway.telemetry.spans import Spans
 
-ITEM: Final = "item"
+ROUNDED_SECONDS: Final = 0.02
+ROUNDED_SHARE: Final = 0.01
 # A caller can break as many rules as fit into a message; a record stays a line.
 SHOWN_PATHS: Final = 32
 
@@ -43,9 +44,9 @@ class Calls:
     """
 
     def __init__(
-        self, tracer: Tracer, decisions: DecisionLog, measure: Callable[[Call], None]
+        self, spans: Spans, decisions: DecisionLog, measure: Callable[[Call], None]
     ) -> None:
-        self._tracer = tracer
+        self._spans = spans
         self._decisions = decisions
         self._measure = measure
 
@@ -54,20 +55,15 @@ class Calls:
 
         `seconds_left` is how long its caller waits; None for ever.
         """
-        service, _, rpc = method.partition("/")
-        attributes = {
-            conventions.RPC_SYSTEM: "grpc",
-            conventions.RPC_SERVICE: service,
-            conventions.RPC_METHOD: rpc,
-        }
-        span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
         deadline = None if seconds_left is None else time.monotonic() + seconds_left
-        return self._call(method, deadline, span)
+        caller = trace.get_current_span(parent).get_span_context()
+        context = self._spans.first(method, SpanKind.SERVER, parent)
+        return self._call(method, deadline, context, caller if caller.is_valid else None)
 
     def open_item(self, stream: Call, index: int) -> Call:
         """Open the call of one item of a stream: a decision of its own, below the stream's span."""
-        span = self._tracer.start_span(ITEM, stream.context)
-        call = self._call(stream.method, stream.deadline, span)
+        parent = stream.span.get_span_context()
+        call = self._call(stream.method, stream.deadline, self._spans.below(parent), parent)
         call.principal = stream.principal
         call.index = index
         return call
@@ -78,14 +74,13 @@ class Calls:
         A call of a flood is counted into a record that exists, and has that one's id afterwards.
         """
         call.end(code, reason)
-        self._decisions.add(call)
-        call.end_span()
+        single = self._decisions.add(call)
+        call.end_span(single=single)
         self._measure(call)
 
     def abandon(self, call: Call) -> None:
         """End a call whose caller has hung up or has run out of time."""
-        late = call.deadline is not None and time.monotonic() >= call.deadline
-        self.close(call, code_pb2.DEADLINE_EXCEEDED if late else code_pb2.CANCELLED)
+        self.close(call, code_pb2.DEADLINE_EXCEEDED if _is_late(call) else code_pb2.CANCELLED)
 
     def refuse(self, call: Call, error: BaseException) -> Refusal:
         """End a call that did not go well, and return what its caller is told."""
@@ -99,16 +94,36 @@ class Calls:
             log.error("fault", decision_id=call.id, method=call.method, exc_info=error)
         return refusal
 
-    def _call(self, method: str, deadline: float | None, span: trace.Span) -> Call:
+    def _call(
+        self,
+        method: str,
+        deadline: float | None,
+        context: SpanContext,
+        parent: SpanContext | None,
+    ) -> Call:
+        span = NonRecordingSpan(context)
         return Call(
             id=uuid.uuid4().hex,
             method=method,
             time=time.time(),
             deadline=deadline,
-            tracer=self._tracer,
+            spans=self._spans,
             span=span,
             context=trace.set_span_in_context(span),
+            parent=parent,
         )
+
+
+def _is_late(call: Call) -> bool:
+    """Say whether it was the deadline that ended an abandoned call.
+
+    A caller's clock ends it, and ours may have a moment left: a deadline travels rounded up, by as
+    much as a hundredth.
+    """
+    if call.deadline is None:
+        return False
+    elapsed = time.perf_counter() - call.started
+    return call.deadline - time.monotonic() <= ROUNDED_SECONDS + ROUNDED_SHARE * elapsed
 
 
 def _refusal(error: BaseException) -> Refusal:

@@ -66,17 +66,18 @@ class DecisionLog:
         """How many lines did not fit into the queue or could not be written."""
         return self._dropped + self._unwritten
 
-    def add(self, call: Call) -> None:
-        """Take a call that has ended. Never waits.
+    def add(self, call: Call) -> bool:
+        """Take a call that has ended, and say whether it stands singly. Never waits.
 
         One of a flood is counted into a record that many share, and gets that record's id.
         """
         if self._floods.take(call):
-            return
+            return False
         record = Record(call.record())
         self._put(record)
         if self._keep:
             self._keep(record)
+        return True
 
     def tick(self) -> None:
         """Hand on what floods have come to; to be called once a second or so."""

@@ -15,9 +15,10 @@ from ims_gateway.jobs.record import Intent, JobRecord
 from ims_gateway.jobs.tracker import Poll
 from ims_gateway.settlement import Outcome
 from ims_gateway.telemetry import instruments
-from ims_gateway.telemetry.call import SERVER_FAULTS, Call
+from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.labels import TenantLabels
 from ims_gateway.telemetry.meters import Meters
+from ims_gateway.telemetry.step import SERVER_FAULTS
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.errors import Throttled, UpstreamError
 

@@ -7,10 +7,11 @@ The exporter's address and the sampler are OpenTelemetry's own environment varia
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import (
     Histogram,
     MeterProvider,
@@ -24,9 +25,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ims_gateway.telemetry.prometheus import PrometheusReader
+from ims_gateway.telemetry.spans import Spans
 
 SERVICE: Final = Resource.create({"service.name": "ims-gateway"})
 # Series of one instrument, of which the SDK takes 2,000 and lumps the rest together. Labels are
@@ -39,17 +40,15 @@ LIMITS: Final[CardinalityLimits] = {
 }
 
 
-def exporting_processor() -> SpanProcessor:
-    """Return a processor that sends spans in batches to the OTLP endpoint of the environment."""
-    return BatchSpanProcessor(OTLPSpanExporter())
-
-
-def tracer_provider(*processors: SpanProcessor) -> TracerProvider:
-    """Return a provider that feeds the processors; without any, spans are made and dropped."""
-    provider = TracerProvider(resource=SERVICE)
-    for processor in processors:
-        provider.add_span_processor(processor)
-    return provider
+@contextmanager
+def spans(processors: Sequence[SpanProcessor], *, keeps_refusals: bool = False) -> Iterator[Spans]:
+    """Give what hands spans on to the processors, and shut those down in the end."""
+    provider = TracerProvider(resource=SERVICE, shutdown_on_exit=False)
+    try:
+        yield Spans(provider, processors, keeps_refusals=keeps_refusals)
+    finally:
+        for processor in processors:
+            processor.shutdown()
 
 
 def exporting_reader() -> MetricReader:

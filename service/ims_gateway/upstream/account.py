@@ -15,6 +15,7 @@ _ENDPOINT = re.compile(
     rf"(?:{_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9]\d{{0,4}}))?"
 )
 _MAX_PORT = 65535
+_PORTS = {"https": 443, "http": 80}
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -74,6 +75,17 @@ class Account:
     def origin(self) -> str:
         """Where calls go: scheme and endpoint, with no path."""
         return f"{self.scheme}://{self.endpoint}"
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, an IPv6 address without its brackets."""
+        return self.endpoint.removesuffix(f":{self.port}").strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The endpoint's port, or the scheme's."""
+        _, colon, port = self.endpoint.rpartition("]")[2].rpartition(":")
+        return int(port) if colon else _PORTS[self.scheme]
 
 
 def _is_endpoint(text: str) -> bool:

@@ -8,6 +8,7 @@ carries the facts a span needs. Every request is measured here, whoever makes it
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -38,9 +39,12 @@ Answer = TypeVar("Answer")
 Measure = Callable[[Account, str, float, int | UpstreamError], None]
 
 # Unsigned headers. Without "accept" the service answers in XML.
-_HEADERS = httpx.Headers(
-    {"accept": "application/json", "accept-encoding": "identity", "user-agent": "ims-gateway"}
-)
+_HEADERS = {
+    "accept": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": "ims-gateway",
+}
+_NO_HEADERS: Mapping[str, str] = {}
 _NO_BODY = httpx.ByteStream(b"")
 
 
@@ -49,7 +53,8 @@ class UpstreamClient:
 
     An asynchronous context manager; it connects at the first call. Each call may be given
     `timeout_seconds` for all of it; without it, the account's two timeouts together. No more
-    than half of it is spent on waiting for a connection: an answer needs time, too.
+    than half of it is spent on waiting for a connection: an answer needs time, too. It may be given
+    `headers`, which are sent as they are and not signed.
 
     Every call raises an UpstreamError (see `errors`). A cancelled call is abandoned, whatever had
     been sent: shield a submit. clock: Unix seconds. nonces: returns a new one. measure: is told of
@@ -95,7 +100,11 @@ class UpstreamClient:
             await http.aclose()
 
     async def submit(
-        self, parameters: Mapping[str, str], *, timeout_seconds: float | None = None
+        self,
+        parameters: Mapping[str, str],
+        *,
+        timeout_seconds: float | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> SubmitReply:
         """Submit a job, once. parameters: as they go over the wire; JSON members compact.
 
@@ -104,7 +113,7 @@ class UpstreamClient:
         seen them, and there is one job. If it does anything else, the outcome stays unknown.
         """
         total_seconds = self._budget(SUBMIT, timeout_seconds)
-        request = self._request(SUBMIT, parameters, total_seconds)
+        request = self._request(SUBMIT, parameters, total_seconds, headers)
         try:
             return await self._exchange(SUBMIT, request, total_seconds, read_submit)
         except OutcomeUnknown as unknown:
@@ -112,37 +121,52 @@ class UpstreamClient:
                 raise
             return await self._resend(request, total_seconds, unknown)
 
-    async def query(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
+    async def query(
+        self,
+        job_id: str,
+        *,
+        timeout_seconds: float | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> dict[str, Any]:
         """Return the service's whole answer about a job, decoded and otherwise untouched.
 
         Raises Refused with the Code JOB_NOT_FOUND for a job that it does not know.
         """
-        return await self._call(QUERY, {"JobId": job_id}, timeout_seconds, read_object)
+        return await self._call(QUERY, job_id, timeout_seconds, headers, read_object)
 
-    async def cancel(self, job_id: str, *, timeout_seconds: float | None = None) -> CancelReply:
+    async def cancel(
+        self,
+        job_id: str,
+        *,
+        timeout_seconds: float | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> CancelReply:
         """Ask for a job to be cancelled. What became of it, only a query tells."""
-        return await self._call(CANCEL, {"JobId": job_id}, timeout_seconds, read_cancel)
+        return await self._call(CANCEL, job_id, timeout_seconds, headers, read_cancel)
 
     async def _call(
         self,
         action: str,
-        parameters: Mapping[str, str],
+        job_id: str,
         timeout_seconds: float | None,
+        headers: Mapping[str, str],
         read: Callable[[Reply], Answer],
     ) -> Answer:
         total_seconds = self._budget(action, timeout_seconds)
-        request = self._request(action, parameters, total_seconds)
+        request = self._request(action, {"JobId": job_id}, total_seconds, headers)
         return await self._exchange(action, request, total_seconds, read)
 
     async def _resend(
         self, request: httpx.Request, total_seconds: float, unknown: OutcomeUnknown
     ) -> SubmitReply:
+        unknown.resends = 1
         try:
-            return await self._exchange(
+            reply = await self._exchange(
                 SUBMIT, request, total_seconds, read_submit, signed_already=True
             )
         except UpstreamError:
             raise unknown from None
+        return replace(reply, resends=1)
 
     async def _exchange(
         self,
@@ -172,14 +196,18 @@ class UpstreamClient:
         return total_seconds
 
     def _request(
-        self, action: str, parameters: Mapping[str, str], total_seconds: float
+        self,
+        action: str,
+        parameters: Mapping[str, str],
+        total_seconds: float,
+        headers: Mapping[str, str],
     ) -> httpx.Request:
         # Made here and not by AsyncClient.build_request, which merges defaults that are not
         # wanted and costs as much as signing.
         return httpx.Request(
             "POST",
             self._url,
-            headers=_HEADERS,
+            headers={**_HEADERS, **headers},
             stream=_NO_BODY,
             extensions={
                 "action": action,

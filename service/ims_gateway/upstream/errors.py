@@ -27,7 +27,8 @@ class UpstreamError(Exception):
     where it answered; the message is bounded and redacted, and may quote the caller's own job, so
     it belongs into the answer to that caller and not into a log. request_id, http_status: as
     far as there was an answer. retry_after_seconds: how long the service asks to wait, None
-    where it did not say. str() holds all of it but the message.
+    where it did not say. resends: how often the request was sent again before this was known.
+    str() holds all of it but message and resends.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class UpstreamError(Exception):
         self.request_id = request_id
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
+        self.resends = 0
 
 
 class NotSent(UpstreamError):  # noqa: N818 - names the outcome, as the other three do

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from opentelemetry.trace import Span, SpanKind, use_span
+from opentelemetry.trace import NonRecordingSpan, SpanKind, use_span
 
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.propagation import outgoing
+from ims_gateway.telemetry.spans import Value
+from ims_gateway.telemetry.step import Step
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT
 from ims_gateway.upstream.client import Measure, UpstreamClient
 from ims_gateway.upstream.errors import UpstreamError
+from ims_gateway.upstream.redaction import bounded_name
 from ims_gateway.upstream.reply import CancelReply, SubmitReply
 from ims_gateway.upstream.slots import Place, Slots
 
@@ -36,45 +40,68 @@ class Gate:
     ) -> SubmitReply:
         """Submit a job, once, from a place that is taken. Raises UpstreamError."""
         place.spend()
-        sent = self.client.submit(parameters, timeout_seconds=timeout_seconds)
-        with self.slots.learning(timeout_seconds):
-            return await self._traced(call, SUBMIT, sent)
+        with self.slots.learning(timeout_seconds), self._step(call, SUBMIT) as step:
+            sent = self.client.submit(
+                parameters, timeout_seconds=timeout_seconds, headers=outgoing(step.context)
+            )
+            return await _noted(call, step, sent)
 
     async def query(self, call: Call, job_id: str) -> dict[str, Any]:
         """Return the service's answer about a job. Raises UpstreamError."""
-        return await self._traced(call, QUERY, self.client.query(job_id))
+        with self._step(call, QUERY) as step:
+            sent = self.client.query(job_id, headers=outgoing(step.context))
+            return await _noted(call, step, sent)
 
     async def cancel(self, call: Call, job_id: str) -> CancelReply:
         """Ask for a job's cancellation. Raises UpstreamError."""
-        return await self._traced(call, CANCEL, self.client.cancel(job_id))
+        with self._step(call, CANCEL) as step:
+            sent = self.client.cancel(job_id, headers=outgoing(step.context))
+            return await _noted(call, step, sent)
 
-    async def _traced(self, call: Call, action: str, sent: Awaitable[Answer]) -> Answer:
-        attributes = {
+    def _step(self, call: Call, action: str) -> Step:
+        """Return the step of one call. The URL is told to nobody: it holds the whole job."""
+        attributes: dict[str, Value] = {
             conventions.HTTP_METHOD: "POST",
-            conventions.SERVER_ADDRESS: self.account.endpoint,
+            conventions.SERVER_ADDRESS: self.account.host,
+            conventions.SERVER_PORT: self.account.port,
+            conventions.ACCOUNT: self.account.name,
             conventions.UPSTREAM_ACTION: action,
         }
-        with call.step("send", SpanKind.CLIENT, **attributes) as span:
-            try:
-                # Where the request is measured, its span is the current one.
-                with use_span(span, record_exception=False, set_status_on_exception=False):
-                    answer = await sent
-            except UpstreamError as error:
-                _note(call, span, error)
-                raise
-            _note(call, span, answer)
-            return answer
+        return call.step("send", SpanKind.CLIENT, **attributes)
 
 
-def _note(call: Call, span: Span, answer: object) -> None:
-    """Note what an answer or an error tells of itself, as far as it is known."""
+async def _noted(call: Call, step: Step, sent: Awaitable[Answer]) -> Answer:
+    """Await an answer, and note what it or an error tells of itself, as far as it is known."""
+    # Where the request is measured, its span is the current one.
+    span = use_span(
+        NonRecordingSpan(step.context), record_exception=False, set_status_on_exception=False
+    )
+    try:
+        with span:
+            answer = await sent
+    except UpstreamError as error:
+        _note(call, step, error)
+        raise
+    _note(call, step, answer)
+    return answer
+
+
+def _note(call: Call, step: Step, answer: object) -> None:
     facts = {
         conventions.HTTP_STATUS_CODE: getattr(answer, "http_status", None),
-        conventions.UPSTREAM_REQUEST_ID: getattr(answer, "request_id", None),
+        conventions.HTTP_RESEND_COUNT: getattr(answer, "resends", None) or None,
+        conventions.UPSTREAM_REQUEST_ID: _request_id(answer),
         conventions.UPSTREAM_CODE: getattr(answer, "code", None),
     }
-    span.set_attributes({name: value for name, value in facts.items() if value is not None})
+    step.set_attributes({name: value for name, value in facts.items() if value is not None})
     call.upstream_request_id = facts[conventions.UPSTREAM_REQUEST_ID] or ""
+
+
+def _request_id(answer: object) -> str | None:
+    # A job's description is what the service said, decoded and nothing else.
+    if isinstance(answer, dict):
+        return bounded_name(answer.get("RequestId"))
+    return getattr(answer, "request_id", None)
 
 
 def _slots(account: Account) -> Slots:

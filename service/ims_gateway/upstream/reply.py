@@ -32,11 +32,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SubmitReply:
-    """The service took the job and calls it `job_id`."""
+    """The service took the job and calls it `job_id`. `resends`: how often it was sent again."""
 
     job_id: str
     request_id: str | None
     http_status: int
+    resends: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """A record of the decision log, as the contract spells it."""
 
 import json
+from contextlib import suppress
 
 from google.rpc import code_pb2
 
 from ims_gateway.api.decision_record import Record, record_message
-from ims_gateway.errors import LimitBreach
+from ims_gateway.errors import LimitBreach, RateExceeded
 from ims_gateway.telemetry.floods import SINGLE, Floods
 from tests.calls import a_call
 from tests.unit.telemetry.test_call import DECISION, FARM
@@ -26,7 +27,9 @@ def ended(**members):
         upstream_request_id="U-1",
         **members,
     )
-    call.steps.append({"step": "admit", "outcome": "RATE_EXCEEDED", "at_us": 5, "us": 70})
+    with suppress(RateExceeded), call.step("admit") as step:
+        raise RateExceeded((breach,))
+    step.began, step.ended = call.started + 5e-6, call.started + 75e-6
     call.end(code_pb2.RESOURCE_EXHAUSTED, "RATE_EXCEEDED")
     return call
 

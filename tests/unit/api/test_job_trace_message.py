@@ -1,11 +1,10 @@
 """What the gateway's books say of a job is shown as the contract's JobTrace."""
 
-from imsgateway.v1.job_trace_pb2 import JobTrace as Message
-
 from ims_gateway.api.job_trace_message import job_trace_message
 from ims_gateway.job_trace import JobTrace
 from ims_gateway.jobs.course import Course, Transition
 from ims_gateway.jobs.states import State
+from imsgateway.v1.job_trace_pb2 import JobTrace as Message
 from tests.unit.api.test_job_message import CREATED, record
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -17,7 +17,6 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
-from imsgateway.v1.job_trace_pb2 import JobTrace
 from typer.testing import CliRunner
 
 from ims_gateway_client.cli.app import app, hoist
@@ -39,6 +38,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobResponse,
     WatchJobResponse,
 )
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from imsgateway.v1.quota_service_pb2 import GetUsageResponse, ListUsageHistoryResponse
 
 NAME = "tenants/acme/jobs/0198-a"

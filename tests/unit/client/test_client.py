@@ -7,7 +7,6 @@ from contextlib import closing
 
 import grpc
 import pytest
-from imsgateway.v1.job_trace_pb2 import JobTrace
 
 from ims_gateway_client import (
     AsyncClient,
@@ -29,6 +28,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobResponse,
     WatchJobResponse,
 )
+from imsgateway.v1.job_trace_pb2 import JobTrace
 
 NAME = "tenants/acme/jobs/0198-a"
 KEY = "imsk_test_secret"

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import time
+from asyncio import CancelledError
 
 import pytest
 from google.rpc import code_pb2
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -18,13 +21,17 @@ from ims_gateway.errors import (
     InvalidRequest,
     LimitBreach,
     NotAuthenticated,
+    QuotaExceeded,
     Refusal,
+    StoreUnavailable,
     Violation,
 )
 from ims_gateway.identity.principal import Principal
 from ims_gateway.policy.decision import Ask, Decision, Dimension, ObjectDecision
 from ims_gateway.quota.charges import LimitState
-from ims_gateway.telemetry.call import SERVER_FAULTS, Call, outcome_of
+from ims_gateway.telemetry.spans import Spans
+from ims_gateway.telemetry.step import SERVER_FAULTS, outcome_of
+from tests.calls import SUBMIT, a_call
 
 SECRET = "hunter2"
 FARM = Principal("principal/farm", "acme", ("editor",), credential="key/k1")
@@ -40,26 +47,28 @@ DECISION = Decision(
 
 
 class Traced:
-    """A tracer whose finished spans can be looked at, and calls."""
+    """Calls, and the spans that were handed on of them."""
 
-    def __init__(self):
+    def __init__(self, *, sampler=None, keeps_refusals=False):
         self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.made = Spans(
+            TracerProvider(sampler, shutdown_on_exit=False),
+            (SimpleSpanProcessor(self.exporter),),
+            keeps_refusals=keeps_refusals,
+        )
 
     def call(self, **members):
         """Open a call."""
-        tracer = self.provider.get_tracer("test")
-        span = tracer.start_span("imsgateway.v1.JobService/SubmitJob", kind=SpanKind.SERVER)
-        return Call(
-            id="d-1",
-            method="imsgateway.v1.JobService/SubmitJob",
-            time=1_780_315_200.123456789,
-            tracer=tracer,
-            span=span,
-            context=trace.set_span_in_context(span),
-            **{"deadline": None, **members},
-        )
+        context = self.made.first(SUBMIT, SpanKind.SERVER, Context())
+        span = trace.NonRecordingSpan(context)
+        members = {
+            "time": 1_780_315_200.123456789,
+            "spans": self.made,
+            "span": span,
+            "context": trace.set_span_in_context(span),
+            **members,
+        }
+        return a_call(**members)
 
     @property
     def spans(self):
@@ -69,10 +78,8 @@ class Traced:
 
 @pytest.fixture
 def traced():
-    """Keep spans in memory."""
-    traced = Traced()
-    yield traced
-    traced.provider.shutdown()
+    """Keep the spans of every call."""
+    return Traced()
 
 
 def test_a_step_that_goes_well_is_a_span_and_a_line(traced):
@@ -80,38 +87,73 @@ def test_a_step_that_goes_well_is_a_span_and_a_line(traced):
     call = traced.call()
     with call.step("send", SpanKind.CLIENT, **{"server.address": "host"}):
         pass
+    call.end(code_pb2.OK)
+    call.end_span()
     span = traced.spans["send"]
 
     assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
-    assert span.parent.span_id == call.span.get_span_context().span_id
+    assert span.parent == call.span.get_span_context()
     assert span.attributes == {"server.address": "host"}
-    (line,) = call.steps
+    assert 0 <= span.start_time - round(call.time * 1e9) <= span.end_time - round(call.time * 1e9)
+    assert span.end_time <= traced.spans[call.method].end_time
+    (line,) = call.record()["steps"]
     assert (line["step"], line["outcome"]) == ("send", "ok")
     assert line["us"] >= 0
     assert line["at_us"] >= 0
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "outcome", "told", "is_fault"),
     [
-        (NotAuthenticated(), "NOT_AUTHENTICATED"),
-        (InvalidRequest((Violation(SECRET, SECRET, SECRET),)), "INVALID_REQUEST"),
-        (ValueError(SECRET), "ValueError"),
-        (KeyboardInterrupt(SECRET), "KeyboardInterrupt"),
+        (
+            NotAuthenticated(),
+            "NOT_AUTHENTICATED",
+            {"imsgateway.reason": "NOT_AUTHENTICATED"},
+            False,
+        ),
+        (
+            InvalidRequest((Violation(SECRET, SECRET, SECRET),)),
+            "INVALID_REQUEST",
+            {"imsgateway.reason": "INVALID_REQUEST"},
+            False,
+        ),
+        (
+            QuotaExceeded((LimitBreach("daily", "submit/day", 5, "acme", 1.0),)),
+            "QUOTA_EXCEEDED",
+            {
+                "imsgateway.reason": "QUOTA_EXCEEDED",
+                "imsgateway.quota.outcome": "refused",
+                "imsgateway.limit_id": "daily",
+                "imsgateway.quota.metric": "submit/day",
+            },
+            False,
+        ),
+        (
+            StoreUnavailable(SECRET),
+            "STORE_UNAVAILABLE",
+            {"imsgateway.reason": "STORE_UNAVAILABLE", "error.type": "STORE_UNAVAILABLE"},
+            True,
+        ),
+        (ValueError(SECRET), "ValueError", {"error.type": "ValueError"}, True),
+        (KeyboardInterrupt(SECRET), "KeyboardInterrupt", {"error.type": "KeyboardInterrupt"}, True),
+        (CancelledError(SECRET), "CancelledError", {"imsgateway.outcome": "cancelled"}, False),
     ],
 )
-def test_a_step_that_fails_says_how_and_not_what(traced, error, outcome):
+def test_a_step_that_fails_says_how_and_not_what(traced, error, outcome, told, is_fault):
     """The error goes on; span and line name its reason or class, never its text."""
     call = traced.call()
     with pytest.raises(type(error)) as raised, call.step("validate"):
         raise error
+    call.end(code_pb2.OK)
+    call.end_span()
     span = traced.spans["validate"]
 
     assert raised.value is error
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, outcome)
-    assert span.attributes == {"error.type": outcome}
+    assert (span.status.status_code is StatusCode.ERROR) == is_fault
+    assert span.status.description == (outcome if is_fault else None)
+    assert span.attributes == told
     assert span.events == ()
-    assert call.steps[0]["outcome"] == outcome
+    assert call.record()["steps"][0]["outcome"] == outcome
     assert SECRET not in span.to_json()
 
 
@@ -130,7 +172,9 @@ def test_only_the_server_s_faults_make_a_call_s_span_an_error(traced, code):
     call.end_span()
     (span,) = traced.spans.values()
 
-    assert span.attributes["rpc.grpc.status_code"] == code
+    name = code_pb2.Code.Name(code)
+    assert span.attributes["rpc.response.status_code"] == name
+    assert span.attributes.get("error.type") == (name if code in SERVER_FAULTS else None)
     assert span.attributes["imsgateway.reason"] == "SOME_REASON"
     assert (span.status.status_code is StatusCode.ERROR) == (code in SERVER_FAULTS)
 
@@ -272,6 +316,41 @@ def test_a_record_does_not_change_once_it_was_taken(traced):
         pass
 
     assert [step["step"] for step in record["steps"]] == ["admit"]
+
+
+def test_steps_after_the_end_are_handed_on_as_they_come(traced):
+    """A submit goes on, with its spans in the same trace, after its caller has hung up."""
+    call = traced.call()
+    call.end(code_pb2.CANCELLED)
+    call.end_span()
+    with call.step("settle"):
+        pass
+
+    assert list(traced.spans) == [call.method, "settle"]
+    assert traced.spans["settle"].parent == call.span.get_span_context()
+
+
+@pytest.mark.parametrize(
+    ("keeps", "code", "single", "handed_on"),
+    [
+        (True, code_pb2.OK, True, False),
+        (True, code_pb2.PERMISSION_DENIED, True, True),
+        (True, code_pb2.CANCELLED, True, True),
+        (True, code_pb2.PERMISSION_DENIED, False, False),
+        (False, code_pb2.PERMISSION_DENIED, True, False),
+    ],
+)
+def test_of_calls_that_were_not_sampled_refused_ones_can_be_kept(keeps, code, single, handed_on):
+    """With their steps, and as spans that exporters take; but not all of a flood."""
+    traced = Traced(sampler=ALWAYS_OFF, keeps_refusals=keeps)
+    call = traced.call()
+    with call.step("authorize"):
+        pass
+    call.end(code)
+    call.end_span(single=single)
+
+    assert list(traced.spans) == (["authorize", call.method] if handed_on else [])
+    assert call.traceparent.endswith("-00")
 
 
 def test_nobody_is_the_caller_of_a_call_that_was_not_authenticated(traced):

@@ -19,7 +19,7 @@ SECRET = "hunter2"
 LINES = """
 import asyncio, logging, threading, warnings
 import structlog
-from ims_gateway.telemetry import logs
+from ims_gateway.telemetry import logs, propagation
 
 log = structlog.get_logger("ims_gateway.somewhere")
 
@@ -31,6 +31,9 @@ async def main():
     for name in ("httpx", "httpcore", "casbin", "casbin.enforcer", "aiohttp.client", "alembic"):
         logging.getLogger(name).info("hunter2")
         logging.getLogger(name).warning("hunter2")
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    propagation.incoming([("traceparent", parent), ("tracestate", "=hunter2")])
+    propagation.incoming([("traceparent", "hunter2" * 1000)])
     logging.getLogger("somebody").info("not heard")
     logging.getLogger("somebody").warning("heard %s", "once")
     log.debug("not shown")

@@ -19,6 +19,22 @@ def test_endpoint_may_be_a_host_or_host_and_port(endpoint):
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "scheme", "host", "port"),
+    [
+        ("ice.cn-shanghai.aliyuncs.com", "https", "ice.cn-shanghai.aliyuncs.com", 443),
+        ("emulator", "http", "emulator", 80),
+        ("localhost:8089", "https", "localhost", 8089),
+        ("[::1]", "https", "::1", 443),
+        ("[::1]:8089", "http", "::1", 8089),
+    ],
+)
+def test_spans_are_told_host_and_port_apart(endpoint, scheme, host, port):
+    """An endpoint without a port has the scheme's."""
+    account = Account("a", "cn-shanghai", None, endpoint=endpoint, scheme=scheme)
+    assert (account.host, account.port) == (host, port)
+
+
+@pytest.mark.parametrize(
     "endpoint",
     [
         "https://ice.aliyuncs.com",

@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from imsgateway.v1.job_trace_pb2 import JobTrace
 
 from ims_gateway_client.batch import Batch, Outcome
 from ims_gateway_client.channel import DEFAULT_TARGET, Endpoint, TlsOptions, open_channel
@@ -44,6 +43,7 @@ from imsgateway.v1.job_service_pb2 import (
     SubmitJobsResponse,
 )
 from imsgateway.v1.job_service_pb2_grpc import JobServiceStub
+from imsgateway.v1.job_trace_pb2 import JobTrace
 from imsgateway.v1.quota_service_pb2 import (
     GetUsageRequest,
     GetUsageResponse,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from imsgateway.v1.job_trace_pb2 import JobTrace
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,7 @@ from ims_gateway_client.cli.console import plain
 from ims_gateway_client.cli.tables import facts_table, state_text, time_text
 from ims_gateway_client.jobs import is_terminal
 from imsgateway.v1.job_pb2 import Job
+from imsgateway.v1.job_trace_pb2 import JobTrace
 
 _OK: Final = ("ok", "OK")
 _WITH_BARS: Final = 5
