@@ -99,7 +99,7 @@ def test_the_service_config_names_methods_one_by_one():
     """No entry covers a whole service, where a write would be caught with the reads."""
     (entry,) = json.loads(service_config())["methodConfig"]
     assert all(name["service"] and name["method"] for name in entry["name"])
-    assert entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def service_config() -> str:
         "initialBackoff": f"{CALL.initial_seconds}s",
         "maxBackoff": f"{CALL.maximum_seconds}s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # CANCELLED is what gRPC says of a call that met a server at the moment of its stop.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],

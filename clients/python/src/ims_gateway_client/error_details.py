@@ -43,6 +43,9 @@ KIND_OF_REASON: Final[Mapping[str, type[GatewayError]]] = {
 # For replies that carry no reason: they come from gRPC itself or from a proxy on the way. A bare
 # UNKNOWN is not OutcomeUnknown, for no gateway said that it had sent a job.
 KIND_OF_CODE: Final[Mapping[grpc.StatusCode, type[GatewayError]]] = {
+    # By the other side: the call met a server at the moment of its stop. Whoever cancels a call of
+    # its own sees another exception.
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.UNAUTHENTICATED: errors.NotAuthenticated,
     grpc.StatusCode.PERMISSION_DENIED: errors.PolicyDenied,
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
