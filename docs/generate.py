@@ -30,6 +30,7 @@ from ims_gateway.settings import Settings
 from ims_gateway.telemetry.instruments import INSTRUMENTS, Instrument, Kind
 from ims_gateway.telemetry.meters import Meters
 from ims_gateway.telemetry.prometheus import PrometheusReader, family
+from ims_gateway.tenancy.credentials_file import KINDS as KINDS_OF_CREDENTIALS
 from ims_gateway.tenancy.files import AccountsFile, IssuersFile, TenantFile
 from ims_gateway.tenancy.grant_file import GrantsFile
 from ims_gateway.tenancy.limits_file import PricesFile
@@ -185,8 +186,24 @@ def _exposed(instrument: Instrument) -> str:
     return f"{shown.name}_total" if shown.type == "counter" else shown.name
 
 
+def credentials() -> str:
+    """Return the kinds of credentials that an account can have."""
+    rows = []
+    for kind in KINDS_OF_CREDENTIALS:
+        members = [
+            f"`{name}`" + (" (required)" if field.is_required() else "")
+            for name, field in kind.model_fields.items()
+            if name != "type"
+        ]
+        (name,) = get_args(kind.model_fields["type"].annotation)
+        said = " ".join((kind.__doc__ or "").split())
+        rows.append((f"`{name}`", said, ", ".join(members) or "none"))
+    return table(("type", "where keys come from", "members"), rows)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "algorithms": algorithms,
+    "credentials": credentials,
     "lint": lint,
     "metrics": metrics,
     "reasons": reasons,

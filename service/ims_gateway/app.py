@@ -11,9 +11,10 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 
+from ims_gateway.accounts import accounts_of
 from ims_gateway.api.access_service import AccessService
 from ims_gateway.api.admin_service import AdminService
-from ims_gateway.api.health import Health
+from ims_gateway.api.health import FILES, KEYS, Health
 from ims_gateway.api.interceptors import Authentication, Boundary, Parsing
 from ims_gateway.api.job_service import JobService
 from ims_gateway.api.occupancy import Occupancy
@@ -51,19 +52,12 @@ from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.telemetry.metering import Metering
 from ims_gateway.telemetry.standings import Standings
 from ims_gateway.telemetry.tracks import Tracks
-from ims_gateway.tenancy.files import AccountFile
 from ims_gateway.tenancy.live import Live
 from ims_gateway.tenancy.loading import Beginning
-from ims_gateway.tenancy.reading import ConfigurationError, Fault
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.client import Measure
-from ims_gateway.upstream.credentials import (
-    CredentialsProvider,
-    CredentialsUnavailable,
-    EnvironmentCredentials,
-    FileCredentials,
-)
 from ims_gateway.upstream.gate import Gates
+from ims_gateway.upstream.keyring import Keyring
 from ims_gateway.validation import Validation
 
 
@@ -93,13 +87,13 @@ async def gateway(
     clock = clock or microseconds
 
     def told(live: Live) -> None:
-        health.show(live.faults)
+        health.show(FILES, live.faults)
         metering.reloaded(live)
 
     health = Health(SERVICES)
     certificate = _certificate(settings)
     live = Live(beginning or Beginning(settings.config_dir), told, checks_of=Examiner().read)
-    accounts = _accounts(live.directory.accounts, environment)
+    accounts = accounts_of(live.directory.accounts, environment)
     database_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
@@ -117,6 +111,7 @@ async def gateway(
         stack.push_async_callback(store.close)
         ledger = ledger_of(store, clock)
         keeping, decisions = _records(settings, ledger, metering, stack)
+        await _keep_keys(accounts, health, metering, stack)
         gates = await stack.enter_async_context(gates_of(accounts, metering.upstream(accounts)))
         leases = Leases(ledger, gates, seat_of(settings.listen, worker))
         await leases.round()
@@ -151,7 +146,6 @@ async def gateway(
             clock=clock,
             overdue_seconds=overdue_seconds,
         )
-        resolution = Resolution(ledger, gates, clock, settings.submit_timeout_seconds)
         key_sets = KeySets(lambda: live.directory.issuers, retrieve, time.monotonic)
         server = callers_server(
             settings,
@@ -178,7 +172,12 @@ async def gateway(
             QuotaService(
                 Consumption(ledger, lambda: live.directory.prices, clock), authorization, validation
             ),
-            AdminService(resolution, Oversight(ledger, live), authorization, validation),
+            AdminService(
+                Resolution(ledger, gates, clock, settings.submit_timeout_seconds),
+                Oversight(ledger, live),
+                authorization,
+                validation,
+            ),
         )
         tracker = Tracker(
             ledger,
@@ -256,6 +255,18 @@ def _certificate(settings: Settings) -> ServerCertificate | None:
     )
 
 
+async def _keep_keys(
+    accounts: Mapping[str, Account], health: Health, metering: Metering, stack: AsyncExitStack
+) -> None:
+    """Keep the keys of all accounts fresh, and show which cannot be."""
+    keyring = Keyring(
+        {name: account.credentials for name, account in accounts.items()},
+        lambda: health.show(KEYS, keyring.problems),
+    )
+    await stack.enter_async_context(keyring)
+    metering.show_credentials(keyring.time_left_seconds)
+
+
 def _records(
     settings: Settings, ledger: Ledger, metering: Metering, stack: AsyncExitStack
 ) -> tuple[Keeping, DecisionLog]:
@@ -271,41 +282,6 @@ def _records(
     stack.callback(decisions.close)
     metering.show_lost({"log": lambda: decisions.lost, "store": lambda: keeping.lost})
     return keeping, decisions
-
-
-def _accounts(
-    files: Mapping[str, AccountFile], environment: Mapping[str, str]
-) -> dict[str, Account]:
-    """Return the accounts. Raises ConfigurationError with each whose key is not to be had."""
-    accounts, faults = {}, []
-    for name, file in files.items():
-        try:
-            accounts[name] = _account(file, environment)
-        except CredentialsUnavailable as error:
-            faults.append(Fault("accounts.yaml", 0, f"{name}: {error}"))
-    if faults:
-        raise ConfigurationError(faults)
-    return accounts
-
-
-def _account(file: AccountFile, environment: Mapping[str, str]) -> Account:
-    credentials: CredentialsProvider = (
-        FileCredentials(file.credentials.path)
-        if file.credentials.path is not None
-        else EnvironmentCredentials(environment)
-    )
-    return Account(
-        name=file.name,
-        region=file.region,
-        credentials=credentials,
-        endpoint=file.endpoint or "",
-        scheme=file.scheme,
-        ca_file=file.ca_file,
-        max_in_flight=file.max_in_flight,
-        calls_per_second=file.calls_per_second,
-        polls_per_second=file.polls_per_second,
-        resend_unknown=file.resend_unknown,
-    )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

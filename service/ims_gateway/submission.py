@@ -198,7 +198,7 @@ class Submission:
         """
         gate = self._gates[intent.account]
         async with gate.slots.place(_standing(tenant, spec)) as place:
-            if refusal := place.refusal(call.seconds_left(self._timeout_seconds)):
+            if refusal := gate.refusal(place, call.seconds_left(self._timeout_seconds)):
                 return await self._recall_or_refuse(call, intent, refusal)
             if place.taken:
                 intent = replace(intent, dispatch_time=intent.create_time)

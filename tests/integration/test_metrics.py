@@ -23,6 +23,7 @@ from ims_gateway.identity.keys import new_key
 from ims_gateway.telemetry import prometheus, providers
 from ims_gateway.telemetry.instruments import (
     CERTIFICATE_TIME_LEFT,
+    CREDENTIALS_TIME_LEFT,
     INSTRUMENTS,
     WORKER_RESTARTS,
     Instrument,
@@ -34,6 +35,8 @@ from ims_gateway_client import AsyncClient
 from imsgateway.v1 import job_service_pb2 as pb
 from tests.integration.world import World, cover, refused, serving, until
 
+# What only some gateways have.
+ELSEWHERE = (CERTIFICATE_TIME_LEFT, CREDENTIALS_TIME_LEFT, WORKER_RESTARTS)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PRICES = {"currency": "CNY", "prices": [{"algorithm": "*", "micros": 250_000}]}
 LIMITS = [
@@ -133,13 +136,13 @@ async def some_traffic(world: World) -> None:
 async def test_all_that_is_declared_is_exposed_and_nothing_else(port):
     """Over the real port, after some traffic; the process's own figures are beside it.
 
-    A gateway with a certificate, and several workers, have one more each.
+    A gateway with a certificate, with keys that end, or with several workers has one more.
     """
     await some_traffic(port.world)
     await until(lambda: _lag_is_there(port))
     families = await port.families()
     ours = {name for name in families if name != "target" and not name.startswith("process_")}
-    here = [each for each in INSTRUMENTS if each not in (CERTIFICATE_TIME_LEFT, WORKER_RESTARTS)]
+    here = [each for each in INSTRUMENTS if each not in ELSEWHERE]
     assert ours == {exposed_name(each) for each in here}
     labels = {
         name: {label for sample in found.samples for label in sample.labels} - {"le"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,11 +126,15 @@ async def a_world(
     prices: dict[str, Any] | None = None,
     parts: dict[str, Any] | None = None,
     span_processors: tuple[SpanProcessor, ...] = (),
+    accounts: Sequence[dict[str, Any]] = (),
+    access_keys: dict[str, AccessKey] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> AsyncIterator[World]:
+    """Run a world. access_keys: looked up at each call, so more may be put in while it runs."""
     others = others or {}
     keys = {name: new_key()[1] for name in ("acme", "globex", *others)}
     emulated = EmulatorSettings(
-        access_keys={"AKID": AccessKey(SECRET)},
+        access_keys={"AKID": AccessKey(SECRET)} if access_keys is None else access_keys,
         job_seconds=job_seconds,
         http_port=None,
         https_port=0,
@@ -146,7 +150,9 @@ async def a_world(
         }
         (folder / "tenants").mkdir()
         files = {
-            "accounts.yaml": {"accounts": [upstream | (account or {})]},
+            "accounts.yaml": {
+                "accounts": [upstream | (account or {}), *(upstream | each for each in accounts)]
+            },
             "tenants/acme.yaml": tenant_file("acme", keys["acme"], **(acme or {})),
             "tenants/globex.yaml": tenant_file("globex", keys["globex"]),
         }
@@ -166,7 +172,13 @@ async def a_world(
             "watch_interval_seconds": 0.02,
         } | (settings or {})
         world = serving(
-            folder, emulator, keys, Settings(**values), parts=parts, span_processors=span_processors
+            folder,
+            emulator,
+            keys,
+            Settings(**values),
+            parts=parts,
+            span_processors=span_processors,
+            environment=environment,
         )
         yield await stack.enter_async_context(world)
 
@@ -181,13 +193,17 @@ async def serving(
     *,
     parts: dict[str, Any] | None = None,
     span_processors: tuple[SpanProcessor, ...] = (),
+    environment: dict[str, str] | None = None,
 ) -> AsyncIterator[World]:
     settings = settings.model_copy(update=changes or {})
     async with AsyncExitStack() as stack:
         spans = SpanKeeper()
         running = await stack.enter_async_context(
             gateway(
-                settings, ENVIRONMENT, span_processors=(spans, *span_processors), **(parts or {})
+                settings,
+                environment or ENVIRONMENT,
+                span_processors=(spans, *span_processors),
+                **(parts or {}),
             )
         )
         world = World(folder, emulator, running, spans, keys, settings)

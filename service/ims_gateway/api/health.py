@@ -4,9 +4,9 @@
 <a service>      the same, by the service's name
 "liveness"       SERVING for as long as the event loop turns, also while it drains. It asks
                  nothing else, the database least of all: a restart mends none of that
-"configuration"  NOT_SERVING while a configuration file was not taken, and nothing else is: what
-                 was in force before is in force still, and a gateway must not be restarted for
-                 somebody's bad file
+"configuration"  NOT_SERVING while a configuration file was not taken or an account's key cannot
+                 be renewed, and nothing else is: what was in force before is in force still, and
+                 a gateway must not be restarted for somebody's bad file
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from ims_gateway.tenancy.reading import Fault
 
 LIVENESS: Final = "liveness"
 CONFIGURATION: Final = "configuration"
+# What the configuration's health is about.
+FILES: Final = "files"
+KEYS: Final = "keys"
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -32,6 +35,7 @@ class Health:
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = ("", *services)
+        self._troubled: set[str] = set()
         self._servicers: list[aio.HealthServicer] = []
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -45,20 +49,28 @@ class Health:
         self._servicers.append(servicer)
 
     async def serve(self, faults: Collection[Fault]) -> None:
-        """Say that all services are served, and what is true of the files."""
+        """Say that all services are served, and what is true of the files and of what was shown."""
         await self._say(SERVING, *self._services, LIVENESS)
-        await self._say(NOT_SERVING if faults else SERVING, CONFIGURATION)
+        self._note(FILES, faults)
+        await self._say(self._configuration, CONFIGURATION)
 
-    def show(self, faults: Collection[Fault]) -> None:
-        """Say whether files were left out. Never waits, as some who watch do not read."""
-        status = NOT_SERVING if faults else SERVING
-        task = asyncio.create_task(self._say(status, CONFIGURATION))
+    def show(self, what: str, problems: Collection[object]) -> None:
+        """Say whether there are problems of a kind. Never waits, as some who watch do not read."""
+        self._note(what, problems)
+        task = asyncio.create_task(self._say(self._configuration, CONFIGURATION))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
     async def drain(self) -> None:
         """Say that nothing is served any more, and that the event loop turns still."""
         await self._say(NOT_SERVING, *self._services)
+
+    @property
+    def _configuration(self) -> int:
+        return int(NOT_SERVING if self._troubled else SERVING)
+
+    def _note(self, what: str, problems: Collection[object]) -> None:
+        (self._troubled.add if problems else self._troubled.discard)(what)
 
     async def _say(self, status: int, *services: str) -> None:
         saying = (

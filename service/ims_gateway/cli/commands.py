@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from ims_gateway.cli.decisions import app as decisions
+from ims_gateway.cli.doctor import doctor
 from ims_gateway.cli.jobs import app as jobs
 from ims_gateway.cli.keys import app as keys
 from ims_gateway.cli.policy import app as policy
@@ -40,6 +41,7 @@ app.command()(reconcile)
 app.add_typer(tenants, name="tenants")
 app.add_typer(decisions, name="decisions")
 app.command()(reload)
+app.command()(doctor)
 
 db = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 app.add_typer(db, name="db")

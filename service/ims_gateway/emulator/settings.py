@@ -16,6 +16,7 @@ class AccessKey:
     secret: what calls are signed with.
     security_token: set for an STS key; calls must then carry it, signed.
     active: False stands for a key that was switched off.
+    expires_at: of an STS key, in seconds since the epoch; None for one that does not end.
     account_id: keys of one account see each other's jobs, keys of two accounts do not.
     """
 
@@ -23,6 +24,7 @@ class AccessKey:
     security_token: str | None = field(default=None, repr=False)
     active: bool = True
     account_id: str = "1000000000000001"
+    expires_at: float | None = None
 
     def __post_init__(self) -> None:
         if not self.secret:

@@ -74,7 +74,7 @@ class Verifier:
         Raises Refusal: MissingParameter.<header>, IncompleteSignature, SignatureDoesNotMatch,
         InvalidTimeStamp.Format, InvalidTimeStamp.Expired, InvalidAccessKeyId.NotFound,
         InvalidAccessKeyId.Inactive, MissingSecurityToken, SignatureNonceUsed,
-        InvalidSecurityToken.MismatchWithAccessKey.
+        InvalidSecurityToken.MismatchWithAccessKey, InvalidSecurityToken.Expired.
         """
         claim = _read_claim(call.headers)
         _require_signed_headers(call.headers, claim)
@@ -83,6 +83,8 @@ class Verifier:
         key = self._find_key(claim.access_key_id)
         _require_signature(call, claim, key.secret)
         _require_security_token(call.headers, claim, key.security_token)
+        if key.expires_at is not None and now >= key.expires_at:
+            raise Refusal("InvalidSecurityToken.Expired", "The security token has expired.")
         nonce = call.headers["x-acs-signature-nonce"]
         # Last: a call that was never theirs must not use up a nonce of the caller.
         if not self._nonces.spend(claim.access_key_id, nonce, now):

@@ -264,6 +264,13 @@ EVENT_LOOP_LAG: Final = Instrument(
     (),
     LATENCIES,
 )
+CREDENTIALS_TIME_LEFT: Final = Instrument(
+    "imsgateway.credentials.time_left",
+    Kind.GAUGE,
+    "s",
+    "Time until an account's key ends, 0 where there is none; not shown of a key without end.",
+    (names.ACCOUNT,),
+)
 CERTIFICATE_TIME_LEFT: Final = Instrument(
     "imsgateway.certificate.time_left",
     Kind.GAUGE,
@@ -307,6 +314,7 @@ INSTRUMENTS: Final = (
     CONFIGURATION_FAULTS,
     CONFIGURATION_TENANTS,
     EVENT_LOOP_LAG,
+    CREDENTIALS_TIME_LEFT,
     CERTIFICATE_TIME_LEFT,
     WORKER_RESTARTS,
 )

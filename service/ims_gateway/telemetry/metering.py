@@ -92,6 +92,13 @@ class Metering:
         """Show for how long the server's certificate is good."""
         self._meters.gauge(instruments.CERTIFICATE_TIME_LEFT, lambda: [((), seconds_left())])
 
+    def show_credentials(self, seconds_left: Callable[[], Mapping[str, float]]) -> None:
+        """Show for how long the key of each account is good."""
+        self._meters.gauge(
+            instruments.CREDENTIALS_TIME_LEFT,
+            lambda: [((name,), seconds) for name, seconds in seconds_left().items()],
+        )
+
     async def run(self) -> None:
         """Watch the event loop until cancelled."""
         await watch_lag(self._lags.record)

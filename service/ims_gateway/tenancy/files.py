@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from ims_gateway.tenancy.credentials_file import CredentialsFile, EnvironmentKey
 from ims_gateway.tenancy.grant_file import GrantFile, Roles
 from ims_gateway.tenancy.limits_file import LimitFiles, names_principals
 from ims_gateway.tenancy.principal_file import PrincipalFile, unique_principals
@@ -70,19 +71,6 @@ class TenantFile(File):
         return self
 
 
-class CredentialsFile(File):
-    """Where an account's keys come from: the environment, or a file of their own."""
-
-    source: Literal["environment", "file"] = "environment"
-    path: Path | None = None
-
-    @model_validator(mode="after")
-    def _file_has_path(self) -> CredentialsFile:
-        if (self.source == "file") != (self.path is not None):
-            raise ValueError("path goes with source: file")
-        return self
-
-
 class AccountFile(File):
     """One upstream account."""
 
@@ -95,7 +83,7 @@ class AccountFile(File):
     calls_per_second: Annotated[float, Field(gt=0, le=100_000)] | None = None
     polls_per_second: Annotated[float, Field(gt=0, le=1_000)] = 10.0
     resend_unknown: bool = False
-    credentials: CredentialsFile = CredentialsFile()
+    credentials: CredentialsFile = EnvironmentKey()
 
 
 class AccountsFile(File):

@@ -92,10 +92,18 @@ def _told(faults: Sequence[Any]) -> list[Any]:
 
 
 def _fault(text: str, name: str, fault: Any) -> Fault:
-    # A limit's path goes on with its kind, which is no member.
-    of_limit = fault["loc"][:1] == ("limits",)
-    where = [part for depth, part in enumerate(fault["loc"]) if not (of_limit and depth == 2)]  # noqa: PLR2004 - limits[0].kind
-    return fault_at(text, name, where, fault["msg"])
+    return fault_at(text, name, _members(fault["loc"]), fault["msg"])
+
+
+def _members(place: Sequence[str | int]) -> list[str | int]:
+    """Leave out the kinds that stand between a member and those of its kind, and are no members."""
+    of_limit = place[:1] == ("limits",)
+    return [
+        part
+        for depth, part in enumerate(place)
+        if not (of_limit and depth == 2)  # noqa: PLR2004 - limits[0].kind
+        and not (depth and place[depth - 1] in ("credentials", "base"))
+    ]
 
 
 def _path(where: list[str | int]) -> str:

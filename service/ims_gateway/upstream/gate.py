@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from opentelemetry.trace import NonRecordingSpan, SpanKind, use_span
 
+from ims_gateway.errors import TryLater, UpstreamUnreachable
 from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.propagation import outgoing
@@ -19,12 +20,15 @@ from ims_gateway.telemetry.step import Step
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.action import CANCEL, QUERY, SUBMIT
 from ims_gateway.upstream.client import Measure, UpstreamClient
+from ims_gateway.upstream.credentials import CredentialsUnavailable
 from ims_gateway.upstream.errors import UpstreamError
 from ims_gateway.upstream.redaction import bounded_name
 from ims_gateway.upstream.reply import CancelReply, SubmitReply
 from ims_gateway.upstream.slots import Place, Slots
 
 Answer = TypeVar("Answer")
+# After how long a call without a key may be made again: keys are asked for about as often.
+SECONDS_TO_KEY: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class Gate:
     account: Account
     client: UpstreamClient
     slots: Slots
+
+    def refusal(self, place: Place, seconds: float) -> TryLater | None:
+        """Return why a submit that can wait so long need not be tried at all."""
+        try:
+            self.account.credentials.snapshot()
+        except CredentialsUnavailable:
+            return UpstreamUnreachable(
+                "Intelligent Media Services cannot be called at present",
+                retry_after_seconds=SECONDS_TO_KEY,
+            )
+        return place.refusal(seconds)
 
     async def submit(
         self, call: Call, place: Place, parameters: Mapping[str, str], timeout_seconds: float

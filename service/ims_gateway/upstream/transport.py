@@ -90,7 +90,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._origin = account.origin
         self._session = aiohttp.ClientSession(
             connector=_QuietConnector(
-                ssl=_tls(account),
+                ssl=tls_context(account),
                 limit=account.max_in_flight,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
             ),
@@ -177,7 +177,8 @@ def _translated(error: Exception) -> httpx.TransportError:
     return kind(f"{type(error).__name__}: {detail}" if detail else type(error).__name__)
 
 
-def _tls(account: Account) -> ssl.SSLContext | bool:
+def tls_context(account: Account) -> ssl.SSLContext | bool:
+    """Return whom the account's calls trust. Reads files. Raises OSError."""
     if account.scheme == "http":
         return True
     if account.ca_file:

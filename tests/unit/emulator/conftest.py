@@ -205,6 +205,7 @@ def settings(clock):
             "OTHER": AccessKey("other", account_id="2000000000000002"),
             "OFF": AccessKey(SECRET, active=False),
             "STS": AccessKey(SECRET, security_token="token"),
+            "ENDS": AccessKey(SECRET, security_token="token", expires_at=NEW_YEAR + 10),
         },
         job_seconds=100,
         clock=clock,

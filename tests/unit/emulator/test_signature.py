@@ -280,6 +280,16 @@ async def test_wrong_token_is_refused(api, how, code, make_job):
     assert (await api.submit(make_job(), **how)).code == code
 
 
+async def test_sts_key_is_refused_from_its_end_on(api, clock, make_job):
+    """The moment itself is too late."""
+    extra = STS | {"x-acs-accesskey-id": "ENDS"}
+    clock.advance(9)
+    assert (await api.submit(make_job(), key="ENDS", extra=extra)).status == 200
+    clock.advance(1)
+    answer = await api.submit(make_job(), key="ENDS", extra=extra)
+    assert answer.code == "InvalidSecurityToken.Expired"
+
+
 async def test_token_changed_after_signing_breaks_the_signature(api, make_job, make_query):
     """The token is part of what is signed."""
     headers = api.signer.headers(make_job(), key="STS", extra=STS)

@@ -287,7 +287,7 @@ def test_a_rate_refills_within_a_year(tmp_path):
         (
             "region: cn-shanghai",
             "region: cn-shanghai\n    credentials: {source: file}",
-            "4: accounts[0].credentials:",
+            "4: accounts[0].credentials.path:",
         ),
         (
             "region: cn-shanghai",
