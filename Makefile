@@ -67,10 +67,12 @@ pictures: $(STUBS) ## Draw the dashboards from their own queries (needs promethe
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \
-	--custom-compile-command 'make lock' --extra emulator pyproject.toml
+	--custom-compile-command 'make lock'
+GATEWAY := --extra emulator pyproject.toml
 lock: ## Renew the hash locks in requirements/
-	$(LOCK) --output-file requirements/runtime.txt
-	$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(LOCK) $(GATEWAY) --output-file requirements/runtime.txt
+	$(LOCK) --group image --constraints requirements/runtime.txt --output-file requirements/image.txt
+	$(LOCK) $(GATEWAY) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 
 format: $(STUBS) ## Format the code
 	$(BIN)/ruff format .

@@ -1,0 +1,32 @@
+# The gateway's image: Python, the virtual environment that image/build.sh makes, and nothing else.
+#
+#   docker build --tag ims-gateway .
+#
+# A release pins its base by digest: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+WORKDIR /source
+COPY . .
+RUN sh image/build.sh /opt/ims-gateway /build
+
+FROM ${PYTHON}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="IMS Gateway" \
+      org.opencontainers.image.description="A multi-tenant gRPC gateway in front of Alibaba Cloud's Intelligent Media Services" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/ims-gateway /opt/ims-gateway
+ENV PATH=/opt/ims-gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    IMSGW_LISTEN=0.0.0.0:50051 \
+    IMSGW_METRICS_LISTEN=0.0.0.0:9464
+# Neither root nor anybody whom the base knows. It writes nowhere but to what is mounted.
+USER 65532:65532
+WORKDIR /
+EXPOSE 50051 9464
+# Kubernetes asks by probes of its own; this is for those who run the image otherwise.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["imsgw", "health"]
+ENTRYPOINT ["imsgw"]
+CMD ["serve"]
