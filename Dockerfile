@@ -21,6 +21,7 @@ COPY --from=build /opt/ims-gateway /opt/ims-gateway
 ENV PATH=/opt/ims-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     IMSGW_LISTEN=0.0.0.0:50051 \
+    IMSGW_ADMIN_LISTEN=127.0.0.1:50052 \
     IMSGW_METRICS_LISTEN=0.0.0.0:9464
 # Neither root nor anybody whom the base knows. It writes nowhere but to what is mounted.
 USER 65532:65532

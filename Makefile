@@ -42,6 +42,7 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/mypy
 	$(BIN)/buf lint build/imsgateway.binpb --config buf.yaml $(PROTOS:proto/%=--path %)
 	$(BIN)/python proto/breaking.py
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python helm/generate.py --check
 	$(BIN)/python -m helm.dashboards --check

@@ -58,7 +58,9 @@ def image(tmp_path_factory):
     """Build it as the Dockerfile does."""
     base = tmp_path_factory.mktemp("image")
     folder, data = base / "ims-gateway", base / "data"
-    build = re.search(r"^RUN (sh image/build\.sh) /opt/ims-gateway /build$", DOCKERFILE, re.MULTILINE)
+    build = re.search(
+        r"^RUN (sh image/build\.sh) /opt/ims-gateway /build$", DOCKERFILE, re.MULTILINE
+    )
     command = [*build[1].split(), str(folder), str(base / "build")]
     environment = {**os.environ, "PYTHON": _python(base)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
@@ -75,7 +77,7 @@ def image(tmp_path_factory):
 
 
 def _python(base: Path) -> str:
-    """Return a Python that the image's user may run: one below a home folder may be closed to it."""
+    """Return a Python that the image's user may run: a home folder may be closed to it."""
     if not AS_ROOT:
         return str(Path(sys.base_prefix) / "bin" / "python3")
     copy = base / "python"

@@ -120,6 +120,14 @@ def _faults_of_files() -> Iterable[object]:
 
 
 @app.command()
+def health() -> None:
+    """Exit with 0 if the gateway takes calls, asked on IMSGW_ADMIN_LISTEN or IMSGW_LISTEN."""
+    from ims_gateway.cli.health import ask  # noqa: PLC0415 - others start without grpc
+
+    ask(_settings(Settings))
+
+
+@app.command()
 def emulator(
     *,
     access_key: Annotated[
