@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helm.dashboards.__main__ import DASHBOARDS, FOLDER
 from helm.dashboards.panels import EVERYWHERE, Panel
-from ims_gateway.telemetry.prometheus import serving
+from ims_gateway.telemetry.prometheus import shown
 from ims_gateway_client import GatewayError
 from imsgateway.v1.job_service_pb2 import SubmitJobRequest
 from tests import prometheus
@@ -145,7 +145,7 @@ async def test_names_and_labels_are_those_that_a_gateway_exposes(busy):
 async def test_panels_show_data_and_rules_are_evaluated(busy, tmp_path):
     """A real Prometheus reads a gateway: every panel has something to show."""
     program = prometheus.installed("prometheus")
-    with serving(busy.gateway.metrics, "127.0.0.1:0") as port:
+    with shown(busy.gateway.metrics, "127.0.0.1:0") as port:
         targets = {f"127.0.0.1:{port}": {"namespace": "media", "pod": "ims-gateway-0"}}
         with prometheus.running(program, tmp_path, targets, [RULES]) as server:
             await until(lambda: asyncio.to_thread(_read_twice, server))
@@ -173,6 +173,12 @@ def _empty(server: prometheus.Prometheus) -> list[str]:
             if not server.instant(asked) and not NOT_HERE & set(METRIC.findall(asked)):
                 found.append(f"{name}: {panel.title}: {asked}")
     return found
+
+
+def test_what_this_gateway_does_not_have_is_declared():
+    """Metrics of a certificate, of keys that end and of several workers have these names."""
+    reference = (FOLDER.parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in reference for name in NOT_HERE)
 
 
 def test_files_are_what_grafana_reads():
