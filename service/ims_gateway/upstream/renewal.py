@@ -2,7 +2,7 @@
 
 Decides when a key is asked for and what holds while none can be had. A key is replaced after about
 two thirds of its time, so that a third is left for more tries, after pauses that double up to a
-minute. A key that cannot be replaced is used until it ends, and not a moment longer: a call that
+minute. A key that cannot be replaced is used until just before it ends, and no longer: a call that
 would be signed with it is not sent. A request never waits for a key.
 """
 
@@ -21,6 +21,10 @@ from ims_gateway.upstream.credentials import Credentials, CredentialsUnavailable
 # Parts of a key's time after which it is replaced: not of all accounts and replicas at once.
 EARLIEST: Final = 0.6
 LATEST: Final = 0.7
+# A key is left alone so long before its end, or for the last quarter of its time: a call that is
+# signed with it still has to get there, and clocks differ.
+SECONDS_BEFORE_END: Final = 5.0
+LAST_PART: Final = 4
 # How soon a key is asked for again whose end nobody knows.
 SECONDS_OF_ENDLESS: Final = 300.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -80,9 +84,7 @@ class RenewedCredentials:
         try:
             async with asyncio.timeout(LONGEST_FETCH_SECONDS):
                 key = await apart("credentials", self._fetch)
-            ends_at = None if key.expires_at is None else key.expires_at.timestamp()
-            if ends_at is not None and ends_at <= self._clock():
-                raise CredentialsUnavailable("the key that came has ended already")  # noqa: TRY301 - as any other
+            ends_at = self._end_of(key)
         except (CredentialsUnavailable, TimeoutError) as failure:
             self._problem = str(failure) or "no key in time"
             self._failures += 1
@@ -91,6 +93,16 @@ class RenewedCredentials:
         self._problem = None
         self._failures = 0
         return self._seconds_to_renewal()
+
+    def _end_of(self, key: Credentials) -> float | None:
+        """Return until when a key that just came is used. Raises CredentialsUnavailable."""
+        if key.expires_at is None:
+            return None
+        expires_at = key.expires_at.timestamp()
+        left = expires_at - self._clock()
+        if left <= 0:
+            raise CredentialsUnavailable("the key that came has ended already")
+        return expires_at - min(SECONDS_BEFORE_END, left / LAST_PART)
 
     def _seconds_to_renewal(self) -> float:
         left = self.time_left_seconds

@@ -54,7 +54,7 @@ async def test_a_key_is_asked_for_off_the_loop():
     assert source.threads[0].daemon
 
 
-@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 2160), (1.0, 2520)])
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 2157), (1.0, 2516.5)])
 async def test_a_key_is_replaced_with_a_third_of_its_time_left(chance, seconds):
     """Not at the same moment by all, and in time for several tries."""
     assert await Source().key(chance).renew() == pytest.approx(seconds)
@@ -80,8 +80,9 @@ async def test_a_failure_keeps_the_key_until_its_end_and_says_why():
 
     assert key.problem == "refused: NoPermission"
     assert key.snapshot().access_key_id == "STS.0"
-    assert key.time_left_seconds == 1100
-    source.now += 1100
+    # Five seconds less than STS says: a call has to get there yet.
+    assert key.time_left_seconds == 1095
+    source.now += 1095
     with pytest.raises(CredentialsUnavailable, match=r"ended at .*: refused: NoPermission"):
         key.snapshot()
     assert key.time_left_seconds == 0
@@ -107,7 +108,7 @@ async def test_the_next_key_ends_the_trouble():
     source.failure = None
     source.now += 1
 
-    assert await key.renew() == pytest.approx(0.65 * 3600)
+    assert await key.renew() == pytest.approx(0.65 * 3595)
     assert key.problem is None
     assert key.snapshot().access_key_id == "STS.1"
 
