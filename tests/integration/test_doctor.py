@@ -26,7 +26,7 @@ from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import new_key
 from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.settings import Settings
-from ims_gateway.telemetry import providers
+from ims_gateway.telemetry import prometheus
 from tests.integration.test_process import configuration, imsgw
 from tests.integration.world import ENVIRONMENT, PEPPER, SECRET, a_world, rows_of, tenant_file
 from tests.issuers import Authority, a_key, jwks
@@ -98,9 +98,8 @@ async def test_all_is_well_around_a_running_gateway(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         metrics = f"127.0.0.1:{free.getsockname()[1]}"
     async with a_world(tmp_path) as world:
-        close = providers.serve_metrics(metrics)
-        found = await doctor(world, metrics_listen=metrics)
-        close()
+        with prometheus.shown(world.gateway.metrics, metrics):
+            found = await doctor(world, metrics_listen=metrics)
         assert world.sent == 0
 
     levels = {(each.check, str(each.level)) for each in found}
