@@ -23,13 +23,16 @@ from opentelemetry.sdk.metrics.export import (
     MetricReader,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from ims_gateway.telemetry.prometheus import PrometheusReader
 from ims_gateway.telemetry.spans import Spans
 
-SERVICE: Final = Resource.create({"service.name": "ims-gateway"})
+# OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
+SERVICE: Final = Resource.create({"service.name": "ims-gateway"}).merge(
+    OTELResourceDetector().detect()
+)
 # Series of one instrument, of which the SDK takes 2,000 and lumps the rest together. Labels are
 # bounded before that.
 MOST_SERIES: Final = 100_000
