@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ims_gateway.jobs.database import database
 
 MEBIBYTE: Final = 1024 * 1024
-# How long a submit waits for a ledger that is away (`submission.SETTLE_PAUSES_SECONDS`), and some.
+# How long a submit waits for a ledger that is away (`settling.PAUSES_SECONDS`), and some.
 LONGEST_SETTLEMENT_SECONDS: Final = 75.0
 
 

@@ -19,21 +19,18 @@ stands, and a paid call must be settled all the same.
 from __future__ import annotations
 
 import asyncio
-import secrets
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
-import structlog
-
 from ims_gateway import errors, settlement
 from ims_gateway.algorithms.translation import submit_parameters, with_default_output
 from ims_gateway.identity.principal import Principal
+from ims_gateway.intents import intent_of
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Change, Intent, JobRecord
-from ims_gateway.jobs.spec import body_hash, spec_of
+from ims_gateway.jobs.spec import spec_of
 from ims_gateway.jobs.states import State
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.policy.decision import Decision
@@ -42,6 +39,7 @@ from ims_gateway.quota.limits import Demand
 from ims_gateway.quota.prices import PriceList
 from ims_gateway.quoting import demand_of, missing_duration
 from ims_gateway.settlement import Outcome
+from ims_gateway.settling import Settling
 from ims_gateway.telemetry import conventions, propagation
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.limits import report
@@ -61,15 +59,12 @@ SHORTEST_CALL_SECONDS: Final = 0.05
 RECALL_INTERVAL_SECONDS: Final = 0.1
 # An intent older than its call can last belongs to a process that is gone.
 LEASE_MARGIN_SECONDS: Final = 10.0
-# A settlement is worth a job's price, so the ledger gets a minute to come back.
-SETTLE_PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, *(2.0,) * 30)
 
 # The service's own priority of a job that names none is not documented: the middle.
 USUAL_PRIORITY: Final = 5
 
 RequestWithJob = job_service_pb2.SubmitJobRequest | access_service_pb2.ExplainAccessRequest
 Decide = Callable[[Principal, Tenant, job_pb2.Job], Decision]
-log = structlog.get_logger()
 
 
 class Submission:
@@ -97,6 +92,7 @@ class Submission:
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._poll_seconds = poll_seconds
+        self._settling = Settling(ledger, measures, prices)
         self._in_flight: dict[str, asyncio.Task[JobRecord]] = {}
 
     async def submit(
@@ -225,18 +221,20 @@ class Submission:
                 await self._wait(call, place, intent)
             change = await self._send(call, gate, place, intent, spec)
         except errors.TryLater as refusal:
-            await self._settle(call, intent, settlement.never_sent(refusal), Outcome.NEVER_SENT)
+            await self._settling.settle(
+                call, intent, settlement.never_sent(refusal), Outcome.NEVER_SENT
+            )
             raise
         except UpstreamError as error:
             outcome = settlement.outcome_of(error)
-            await self._settle(call, intent, settlement.failed(error), outcome)
+            await self._settling.settle(call, intent, settlement.failed(error), outcome)
             raise settlement.refusal_of(error, call.job) from error
         except BaseException:
-            await self._settle(call, intent, settlement.INTERRUPTED, Outcome.UNKNOWN)
+            await self._settling.settle(call, intent, settlement.INTERRUPTED, Outcome.UNKNOWN)
             raise
         finally:
             place.release()
-        return await self._settle(call, intent, change, Outcome.ACCEPTED)
+        return await self._settling.settle(call, intent, change, Outcome.ACCEPTED)
 
     async def _wait(self, call: Call, place: Place, intent: Intent) -> None:
         """Wait for a place, and note that the call goes out.
@@ -271,47 +269,6 @@ class Submission:
         first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
         return settlement.accepted(reply, first_poll)
 
-    async def _settle(
-        self, call: Call, intent: Intent, change: Change, outcome: Outcome
-    ) -> JobRecord:
-        """Write down what came of the job, however long the ledger keeps us waiting.
-
-        Raises SubmitOutcomeUnknown where it stays away: the intent's lease will close the job.
-        """
-        with call.step("settle") as span:
-            for pause_seconds in SETTLE_PAUSES_SECONDS:
-                try:
-                    record, changed = await self._ledger.change(
-                        intent.job_id, change, tenant=intent.tenant
-                    )
-                except errors.StoreUnavailable:
-                    await asyncio.sleep(pause_seconds)
-                    continue
-                call.quota = settlement.holds_in(record.state)
-                span.set_attributes(
-                    {
-                        conventions.JOB: record.name,
-                        conventions.JOB_STATE: record.state.name,
-                        conventions.QUOTA_OUTCOME: call.quota,
-                    }
-                )
-                settled = change.state is record.state
-                self._measures.settled(
-                    intent, outcome if settled else Outcome.UNKNOWN, self._prices().currency
-                )
-                if not changed and not settled:
-                    log.error(
-                        "settled too late",
-                        job=call.job,
-                        state=record.state.name,
-                        upstream_job_id=change.upstream_job_id,
-                    )
-                return record
-        self._measures.settled(intent, Outcome.UNKNOWN)
-        # The one trace of an accepted job that the ledger could not take: an operator needs it.
-        log.error("not settled", job=call.job, upstream_job_id=change.upstream_job_id)
-        raise errors.SubmitOutcomeUnknown(call.job)
-
     async def _attach(self, call: Call, record: JobRecord) -> JobRecord:
         """Answer a repeated call with the job that exists, as soon as its submit is settled."""
         call.job = record.name
@@ -341,22 +298,14 @@ class Submission:
     ) -> Intent:
         now = self._clock()
         lease_seconds = 2 * self._timeout_seconds + LEASE_MARGIN_SECONDS
-        return Intent(
-            job_id=f"{now:014x}-{secrets.token_hex(5)}",
-            tenant=tenant.name,
-            request_id=(request.request_id or str(uuid.uuid4())).lower(),
-            body_hash=body_hash(spec_of(request.job)),
-            principal=call.caller.acting_in(tenant.name),
-            algorithm=call.algorithm,
-            account=tenant.account,
-            spec=spec.SerializeToString(),
-            create_time=now,
+        return intent_of(
+            call,
+            tenant,
+            request,
+            spec,
+            self._demand(call, tenant, spec),
+            now=now,
             lease_until=now + round(lease_seconds * MICROSECONDS),
-            dispatch_time=None,
-            decision_id=call.id,
-            traceparent=call.traceparent,
-            labels=tuple(spec.labels.items()),
-            cost=self._demand(call, tenant, spec).cost,
         )
 
     def _demand(self, call: Call, tenant: Tenant, spec: job_pb2.Job) -> Demand:

@@ -16,7 +16,7 @@ import yaml
 
 from ims_gateway.cli.commands import app as imsgw
 from ims_gateway.jobs.migrate import upgrade
-from ims_gateway.submission import SETTLE_PAUSES_SECONDS
+from ims_gateway.settling import PAUSES_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_figures_of_the_drain_are_the_charts():
     text = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
     settling = int(re.search(r"\$settling := (\d+)", text)[1])
     moments = [int(found) for found in re.findall(r"^\| (?:up to )?(\d+) s \|", PAGE, re.MULTILINE)]
-    settled = delay + drain + math.ceil(sum(SETTLE_PAUSES_SECONDS))
+    settled = delay + drain + math.ceil(sum(PAUSES_SECONDS))
     assert moments == [0, delay, delay + drain, settled, delay + drain + settling]
 
 

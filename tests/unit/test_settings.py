@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ims_gateway.settings import Settings, environment
-from ims_gateway.submission import SETTLE_PAUSES_SECONDS
+from ims_gateway.settling import PAUSES_SECONDS
 
 PEPPER = "0123456789abcdef0123456789abcdef"
 GOOD = {"IMSGW_CONFIG_DIR": "/etc/imsgw", "IMSGW_KEY_PEPPER": PEPPER}
@@ -139,7 +139,7 @@ def test_a_process_has_time_to_settle_what_is_paid_for(monkeypatch):
     """However short a drain is."""
     found = settings(monkeypatch, IMSGW_DRAIN_SECONDS="0", IMSGW_SUBMIT_TIMEOUT_SECONDS="20")
 
-    assert found.shutdown_seconds > 20 + sum(SETTLE_PAUSES_SECONDS)
+    assert found.shutdown_seconds > 20 + sum(PAUSES_SECONDS)
 
 
 def test_no_secret_is_shown(monkeypatch):
