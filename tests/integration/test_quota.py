@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ LIMITS = [
 ]
 # 20,000 are no different, and take a minute.
 FLOOD = 2_000
+# Transactions of a gateway to which nobody comes.
+BY_ITSELF_A_SECOND = 2.5
 
 
 def clip(**fields: Any) -> job_pb2.Job:
@@ -237,7 +240,11 @@ class CountingStore:
 
 
 async def test_a_flood_of_refused_calls_costs_the_ledger_next_to_nothing(make_world):
-    """At most one transaction for a hundred of them, the tracker's looks included."""
+    """At most one transaction for a hundred of them, beside what a gateway does by itself.
+
+    That is once a second each to keep decisions, to share accounts, and now and then to look for
+    polls: on a slow machine, which takes longer over the flood, it is more.
+    """
     limits = [{"id": "slow", "kind": "rate", "per_second": 0.1, "burst": 3}]
     asked: Counter[str] = Counter()
 
@@ -253,13 +260,15 @@ async def test_a_flood_of_refused_calls_costs_the_ledger_next_to_nothing(make_wo
             await world.acme.submit(cover())
         await refused(world.acme.jobs.SubmitJob(Submit(job=cover())))
         asked.clear()
+        began = time.monotonic()
         jobs = (Submit(job=cover(), request_id=str(uuid.uuid4())) for _ in range(FLOOD))
         answers: Counter[Any] = Counter()
         async for _, result in world.acme.submit_many(jobs):
             answers[type(result)] += 1
         refusals = answers[client_errors.RateExceeded]
         assert refusals >= FLOOD - 50
-        assert asked.total() <= refusals / 100
+        by_itself = BY_ITSELF_A_SECOND * (time.monotonic() - began)
+        assert asked.total() - by_itself <= refusals / 100
 
 
 async def test_an_operator_verifies_explains_and_ranks_quotas(make_world):
