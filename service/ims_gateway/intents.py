@@ -1,4 +1,4 @@
-"""Makes the intent of a submit: all that the ledger is to know of a job before its call goes out."""
+"""Makes the intent of a submit: what the ledger is to know of a job before its call goes out."""
 
 from __future__ import annotations
 
