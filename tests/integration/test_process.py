@@ -110,9 +110,10 @@ def test_faults_of_settings_files_and_certificate_are_listed_together(tmp_path, 
     assert not (tmp_path / "ledger.db").exists()
 
 
-def test_an_account_without_a_key_keeps_the_gateway_from_starting(tmp_path):
-    """It says which variable is not set."""
-    environment = configuration(tmp_path, new_key()[1])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_account_without_a_key_keeps_the_gateway_from_starting(tmp_path, workers):
+    """It says which variable is not set, once."""
+    environment = configuration(tmp_path, new_key()[1]) | {"IMSGW_WORKERS": workers}
     del environment["ALIBABA_CLOUD_ACCESS_KEY_SECRET"]
     done = imsgw("serve", **environment)
     assert done.returncode == 78

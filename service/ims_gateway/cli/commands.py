@@ -106,7 +106,7 @@ def serve() -> None:
         with _schema_faults():
             code = asyncio.run(run(settings, environment(), beginning))
     except ConfigurationError as error:
-        _refuse(dict.fromkeys([*error.faults, *faults_of(settings)]))
+        _refuse(dict.fromkeys([*error.faults, *faults_of(settings, environment())]))
     except PortTaken as taken:
         typer.echo(taken, err=True)
         raise typer.Exit(UNAVAILABLE) from None
@@ -116,7 +116,7 @@ def serve() -> None:
 def _faults_of_files() -> Iterable[object]:
     from ims_gateway.starting import faults_of  # noqa: PLC0415 - others start without
 
-    return faults_of(FileSettings())
+    return faults_of(FileSettings(), environment())
 
 
 @app.command()

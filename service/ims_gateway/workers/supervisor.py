@@ -17,7 +17,7 @@ import structlog
 
 from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.ports import reserve
-from ims_gateway.settings import Settings
+from ims_gateway.settings import Settings, environment
 from ims_gateway.starting import faults_of
 from ims_gateway.stopping import Stopping
 from ims_gateway.tenancy.loading import Beginning
@@ -42,7 +42,7 @@ async def supervise(settings: Settings, beginning: Beginning, stopping: Stopping
     The configuration is checked, the ports are taken and the ledger is migrated here, once for all.
     Raises ConfigurationError, PortTaken and what `upgrade` raises, before any worker is started.
     """
-    if faults := await asyncio.to_thread(faults_of, settings, beginning):
+    if faults := await asyncio.to_thread(faults_of, settings, environment(), beginning):
         raise ConfigurationError(faults)
     async with AsyncExitStack() as stack:
         order = {"listen": settings.listen, "admin_listen": settings.admin_listen}
