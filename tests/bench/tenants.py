@@ -17,6 +17,7 @@ import gc
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -216,7 +217,15 @@ def _answers(client: Client) -> bool:
 
 
 def _answers_anew(target: str) -> bool:
-    """Call over a new connection: one that was refused waits for seconds before it tries again."""
+    """Call over a new connection: one that was refused waits for seconds before it tries again.
+
+    A port that is not open yet is asked without a client, which would take a good part of a core.
+    """
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
     with Client(target, api_key=KEY) as client:
         return _answers(client)
 

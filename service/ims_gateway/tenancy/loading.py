@@ -76,6 +76,8 @@ def finish(beginning: Beginning, checks_of: ChecksOf = no_checks) -> Loaded:
     read = _Reading(platform, Directory(platform, {}, _index_of(platform)), checks)
     with _without_collections():
         read.take(beginning.examination.finish())
+        # All that is there by now stays: no collection is to walk over thousands of tenants.
+        gc.freeze()
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
         raise ConfigurationError(faults or [NO_TENANT])
@@ -180,7 +182,9 @@ class _Reading:
         good: list[tuple[str, Filed, Entries]] = []
         for file in found:
             self.looked_at.add(file.tenant)
-            faults = (*file.faults, *(self._failed(file.good[0]) if file.good else ()))
+            faults = file.faults
+            if file.good and file.tenant in self._checks.tenants:
+                faults = (*faults, *self._failed(file.good[0]))
             if faults:
                 self.faults[file.path] = faults
             elif file.good:
@@ -203,9 +207,8 @@ class _Reading:
 
     def _failed(self, tenant: Filed) -> Iterator[Fault]:
         """Yield a fault for each of its checks that a tenant does not pass."""
-        if tenant.name in self._checks.tenants:
-            for fault in self._checks.check(tenant.opened(self._platform)):
-                yield _failing(f"{tenant.name}.yaml", fault)
+        for fault in self._checks.check(tenant.opened(self._platform)):
+            yield _failing(f"{tenant.name}.yaml", fault)
 
     def _put(self, path: str, tenant: Filed, entries: Entries) -> None:
         if owners := self._index.owners(entries):
