@@ -102,8 +102,14 @@ class _Other:
     def found(self) -> list[Examined]:
         """Return what came of its files; nothing where it did not end well."""
         os.close(self.parts)
-        told, _ = self._process.communicate()
-        return [] if self._process.returncode else pickle.loads(told)  # noqa: S301 - of our child
+        assert self._process.stdout is not None  # noqa: S101 - for mypy
+        # Read as it comes: the whole of it would stay in the process's memory for good.
+        with self._process as ended:
+            try:
+                told: list[Examined] = pickle.load(self._process.stdout)  # noqa: S301 - of our child
+            except (EOFError, pickle.UnpicklingError):
+                told = []
+        return [] if ended.returncode else told
 
 
 def examine_with_another(parts: int) -> None:
