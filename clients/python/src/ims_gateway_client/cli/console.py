@@ -47,4 +47,5 @@ def print_document(message: Message) -> None:
 
 def print_line(message: Message) -> None:
     """Print a message as one line of JSON, at once, for a program that reads along."""
-    print(json_format.MessageToJson(message, indent=None, ensure_ascii=False), flush=True)  # noqa: T201
+    line = json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+    print(line, flush=True)  # noqa: T201 - imsctl's output

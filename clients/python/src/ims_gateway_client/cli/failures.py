@@ -37,7 +37,8 @@ _ADVICE: Final = {
 def report(error: GatewayError, *, as_json: bool) -> None:
     """Write the error to standard error, as text or as one JSON document."""
     if as_json:
-        print(json.dumps({"error": _facts(error)}, ensure_ascii=False), file=sys.stderr)  # noqa: T201
+        document = json.dumps({"error": _facts(error)}, ensure_ascii=False)
+        print(document, file=sys.stderr)  # noqa: T201 - imsctl's output
         return
     out = console(stderr=True)
     out.print(Text.assemble(("error: ", "bold red"), plain(error.message)))

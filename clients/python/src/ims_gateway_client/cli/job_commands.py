@@ -84,7 +84,7 @@ def _with_signature(run: Command, command: Command, *more: inspect.Parameter) ->
         if name != "job"
     ]
     signature = inspect.Signature([*own, *more])
-    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typing has no name for it
     run.__annotations__ = {
         name: parameter.annotation for name, parameter in signature.parameters.items()
     }
