@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from ims_gateway.errors import StoreUnavailable
 from ims_gateway.jobs.database import database
@@ -134,7 +135,9 @@ async def test_a_ledger_that_is_gone_at_the_end_stops_no_shutdown(store, keeping
     """What is lost then is said."""
     await store.close()
     keeping.put(record(1))
-    await keeping.close()
+    with capture_logs() as said:
+        await keeping.close()
+    assert [(each["event"], each["count"]) for each in said] == [("decisions not kept", 1)]
 
 
 async def test_who_flushes_waits_for_the_batch_that_is_being_written(store, keeping):
