@@ -138,7 +138,7 @@ async def test_a_ledger_is_looked_over(world, database_url):
 )
 async def test_another_schema_is_told(world, database_url, revision, level, said):
     """An older one is brought up by a start, a later one needs a later version."""
-    rows_of(database_url, f"UPDATE alembic_version SET version_num = '{revision:04}'")  # noqa: S608
+    rows_of(database_url, f"UPDATE alembic_version SET version_num = '{revision:04}'")  # noqa: S608 - our own text
     ((found, words),) = of(await doctor(world, **as_url(database_url)), "store", "schema")
     assert (found, said in words) == (level, True)
 

@@ -66,7 +66,7 @@ class Desk:
     def last_cause(self, name: str) -> str:
         """Return why the ledger changed the job last."""
         job_id = name.rpartition("/")[2]
-        query = f"SELECT cause FROM transitions WHERE job_id = '{job_id}' ORDER BY number"  # noqa: S608
+        query = f"SELECT cause FROM transitions WHERE job_id = '{job_id}' ORDER BY number"  # noqa: S608 - our own text
         return self.world.rows(query)[-1][0]
 
     def holds(self) -> list[str]:

@@ -128,7 +128,7 @@ def scraped(environment):
         f"http://{environment['IMSGW_METRICS_LISTEN']}/metrics",
         headers={"Accept": "application/openmetrics-text"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own port
         text = answer.read().decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 

@@ -142,7 +142,7 @@ class Supervisor:
             worker = await self._spare.take()
         except OSError as error:
             # No memory, or no process to be had: there may be some later.
-            log.error("worker not started", worker=number, error=type(error).__name__)  # noqa: TRY400
+            log.error("worker not started", worker=number, error=type(error).__name__)  # noqa: TRY400 - its text may be secret
             return FAILED
         self._workers[number] = worker
         code = await self._work(number, worker)

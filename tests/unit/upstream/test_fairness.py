@@ -127,7 +127,7 @@ def test_a_tenant_that_floods_takes_nothing_from_nine_that_do_not(case, seed):
         p99([ended - came for tenant, came, _, ended in calls if tenant != "flood"])
         for calls in (alone, flooded)
     ]
-    print(f"seed {seed}: p99 {waits[0]:.3f} s alone, {waits[1]:.3f} s flooded")  # noqa: T201
+    print(f"seed {seed}: p99 {waits[0]:.3f} s alone, {waits[1]:.3f} s flooded")  # noqa: T201 - for who runs it with -s
 
     assert sum(after[tenant] for tenant in before) >= 0.95 * sum(before.values())
     for tenant, calls in before.items():

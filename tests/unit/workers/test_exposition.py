@@ -80,5 +80,5 @@ async def test_the_port_shows_who_answers_and_how_often_workers_were_replaced():
 def scraped(address: str, accept: str) -> str:
     """Return what the port says."""
     request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
-    with closing(urllib.request.urlopen(request, timeout=30)) as answer:  # noqa: S310
+    with closing(urllib.request.urlopen(request, timeout=30)) as answer:  # noqa: S310 - our own port
         return answer.read().decode()
