@@ -2,8 +2,9 @@
 #
 #   docker build --tag ims-gateway .
 #
-# A release pins its base by digest: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
-ARG PYTHON=python:3.11-slim-bookworm
+# The base is 3.11.16 on Debian 12, for every platform. Its successor's digest, at each release:
+#   docker buildx imagetools inspect python:3.11-slim-bookworm
+ARG PYTHON=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${PYTHON} AS build
 WORKDIR /source

@@ -86,6 +86,14 @@ def image(tmp_path_factory):
     subprocess.run(["chmod", "-R", "u+w", folder], check=True)
 
 
+def test_every_stage_is_built_on_bytes_that_cannot_change():
+    """A tag is somebody's to move; what was read before a release is what it is built on."""
+    stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    base = re.search(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
+    assert set(stages) == {"${PYTHON}"}
+    assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", base)
+
+
 def test_server_starts_as_the_image_s_user_from_a_tree_it_cannot_write_to(image):
     """A container with a read-only root file system serves, and answers its health check."""
     key = new_key()[1]
