@@ -5,6 +5,7 @@ The same for a process by itself and for one of several workers; what tells it t
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -47,6 +48,8 @@ async def serve_until(
         worker=worker,
     ) as running:
         with prometheus.shown(running.metrics, settings.metrics_listen if worker is None else ""):
+            # All that is there by now stays: no collection is to walk over thousands of tenants.
+            gc.freeze()
             serving(running)
             await stopping.said.wait()
             log.info("draining")

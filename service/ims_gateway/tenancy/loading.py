@@ -76,8 +76,6 @@ def finish(beginning: Beginning, checks_of: ChecksOf = no_checks) -> Loaded:
     read = _Reading(platform, Directory(platform, {}, _index_of(platform)), checks)
     with _without_collections():
         read.take(beginning.examination.finish())
-        # All that is there by now stays: no collection is to walk over thousands of tenants.
-        gc.freeze()
     if faults or not read.filed:
         faults += (fault for found in read.faults.values() for fault in found)
         raise ConfigurationError(faults or [NO_TENANT])
