@@ -7,7 +7,6 @@ gateway its log line. What it never does: answer a caller.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -25,7 +24,7 @@ from ims_gateway.errors import (
     Refusal,
     reason_name,
 )
-from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.call import Call, decision_id
 from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.spans import Spans
 
@@ -102,10 +101,11 @@ class Calls:
         parent: SpanContext | None,
     ) -> Call:
         span = NonRecordingSpan(context)
+        now = time.time()
         return Call(
-            id=uuid.uuid4().hex,
+            id=decision_id(now),
             method=method,
-            time=time.time(),
+            time=now,
             deadline=deadline,
             spans=self._spans,
             span=span,

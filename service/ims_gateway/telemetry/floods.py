@@ -6,14 +6,13 @@ call that was admitted, whose record says what became of a paid job.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from google.rpc import code_pb2
 
-from ims_gateway.telemetry.call import Call
+from ims_gateway.telemetry.call import Call, decision_id
 
 WINDOW_SECONDS: Final = 10.0
 # Of each kind in each window, so many stand singly, and of those that are counted so many are told.
@@ -97,7 +96,7 @@ class Floods:
             window.single += 1
             return False
         if window.aggregate is None:
-            window.aggregate = Aggregate(uuid.uuid4().hex, kind, call.time)
+            window.aggregate = Aggregate(decision_id(call.time), kind, call.time)
         window.aggregate.add(call)
         return True
 
