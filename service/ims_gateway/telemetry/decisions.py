@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
+import orjson
+
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.floods import Floods
 from ims_gateway.telemetry.lines import Sink
@@ -31,9 +33,14 @@ class Record:
         self.facts = facts
 
     @cached_property
+    def line(self) -> bytes:
+        """The record as one line of JSON, with its end."""
+        return _line(self.facts)
+
+    @property
     def text(self) -> str:
-        """The record as one line of JSON, without its end."""
-        return json.dumps(self.facts, ensure_ascii=False, separators=(",", ":"))
+        """The record as JSON."""
+        return self.line.decode().rstrip()
 
 
 class DecisionLog:
@@ -119,9 +126,9 @@ class DecisionLog:
         while not closing:
             batch = self._batch()
             closing = batch[-1] is None
-            lines = [_line(record.text) for record in batch if isinstance(record, Record)]
+            lines = [record.line for record in batch if isinstance(record, Record)]
             if (lost := self.lost) > told:
-                lines.append(_line(json.dumps({"lost_records": lost - told})))
+                lines.append(_line({"lost_records": lost - told}))
             try:
                 sink.write(lines)
                 told = lost
@@ -144,6 +151,9 @@ class DecisionLog:
         return batch
 
 
-def _line(text: str) -> bytes:
-    # A lone surrogate is written as the escape that it is in JSON.
-    return f"{text}\n".encode(errors="backslashreplace")
+def _line(facts: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # A token's subject may hold half a surrogate pair, which JSON can only escape.
+        return json.dumps(facts, separators=(",", ":")).encode() + b"\n"

@@ -80,7 +80,7 @@ def test_records_are_kept_with_or_without_a_sink():
     log.close()
 
     assert [record.facts["decision_id"] for record in kept] == ["d-7"]
-    assert json.loads(kept[0].text) == kept[0].facts
+    assert json.loads(kept[0].line) == kept[0].facts
 
 
 def test_what_does_not_fit_is_counted_and_the_count_is_written():

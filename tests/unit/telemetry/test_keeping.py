@@ -80,6 +80,16 @@ async def test_a_record_that_came_twice_is_kept_as_it_came_last(store, keeping):
     assert [*page.records] == [record(1, count=2).text]
 
 
+async def test_a_text_that_is_no_unicode_takes_no_other_record_along(store, keeping):
+    """A token's subject may hold half a surrogate pair, and a NUL, which no database takes."""
+    keeping.put(record(1))
+    keeping.put(record(2, credential="token/corp/\ud800\0"))
+    await keeping.flush()
+
+    assert await found(store) == ["d-2", "d-1"]
+    assert keeping.lost == 0
+
+
 @pytest.mark.parametrize(
     ("policy", "differs"),
     [
