@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEV := $(VENV)/dev
 STUBS := clients/python/src/imsgateway/v1/__init__.py
 PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 
@@ -11,11 +13,17 @@ PROTOS := $(wildcard proto/imsgateway/v1/*.proto)
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/ready: requirements/dev.txt pyproject.toml clients/python/pyproject.toml
-	@echo "Setting up $(VENV): a minute or two, once."
+$(VENV)/ready: requirements/build.txt pyproject.toml clients/python/pyproject.toml
+	@echo "Setting up $(VENV): a minute, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
+	@$(INSTALL) --no-compile --require-hashes -r requirements/build.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+# What the tests and checks need on top: real servers, Helm's engine, linters.
+$(DEV): requirements/dev.txt $(VENV)/ready | $(STUBS)
+	@echo "Adding what tests need to $(VENV): a minute, once."
+	@$(INSTALL) --no-compile --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(STUBS): $(VENV)/ready $(PROTOS) proto/generate.py
@@ -29,14 +37,14 @@ demo: $(STUBS) ## Run one job of each algorithm through gateway and emulator
 run: $(STUBS) ## Keep a gateway and an emulator up on fixed ports
 	$(BIN)/imsgw sandbox --folder build/sandbox
 
-test: $(STUBS) ## Run the tests
+test: $(DEV) ## Run the tests
 	$(BIN)/pytest
 
-chart: $(STUBS) ## Lint and render the Kubernetes chart, and start what it renders
+chart: $(DEV) ## Lint and render the Kubernetes chart, and start what it renders
 	$(BIN)/python helm/generate.py --check
 	$(BIN)/pytest tests/chart
 
-check: $(STUBS) ## Lint, types, contract
+check: $(DEV) ## Lint, types, contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -47,35 +55,36 @@ check: $(STUBS) ## Lint, types, contract
 	$(BIN)/python helm/generate.py --check
 	$(BIN)/python -m helm.dashboards --check
 
-reliability: $(STUBS) ## Kill gateways at every step of a submit, race for limits, restart replicas, check the books
+reliability: $(DEV) ## Kill gateways at every step of a submit, race for limits, restart replicas, check the books
 	$(BIN)/python -m tests.reliability --kills 300 --output build/reliability.json
 	$(BIN)/python -m tests.reliability.races
 	$(BIN)/python -m tests.reliability.rolling
 
-bench: $(STUBS) ## Measure the gateway against its floor and the official SDK
+bench: $(DEV) ## Measure the gateway against its floor and the official SDK
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.tenants
 	$(BIN)/python -m tests.bench.telemetry
 	$(BIN)/python -m tests.reliability.rates
 
-docs: $(STUBS) ## Renew what is generated: tables of the documentation, dashboards
+docs: $(DEV) ## Renew what is generated: tables of the documentation, dashboards
 	$(BIN)/python docs/generate.py
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
 
-pictures: $(STUBS) ## Draw the dashboards from their own queries (needs prometheus, chromium)
+pictures: $(DEV) ## Draw the dashboards from their own queries (needs prometheus, chromium)
 	$(BIN)/python -m tests.pictures --keep
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-emit-package ims-gateway-client \
 	--custom-compile-command 'make lock'
 GATEWAY := --extra emulator pyproject.toml
-lock: ## Renew the hash locks in requirements/
+lock: $(DEV) ## Renew the hash locks in requirements/
 	$(LOCK) $(GATEWAY) --output-file requirements/runtime.txt
-	$(LOCK) --group image --constraints requirements/runtime.txt --output-file requirements/image.txt
-	$(LOCK) $(GATEWAY) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(LOCK) $(GATEWAY) --group build --constraints requirements/runtime.txt --output-file requirements/build.txt
+	$(LOCK) --group image --constraints requirements/build.txt --output-file requirements/image.txt
+	$(LOCK) $(GATEWAY) --group dev --constraints requirements/build.txt --output-file requirements/dev.txt
 
-format: $(STUBS) ## Format the code
+format: $(DEV) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
