@@ -170,7 +170,7 @@ def metrics() -> str:
 def _exposed(instrument: Instrument) -> str:
     """Return the name that the Prometheus port gives it, by measuring once."""
     reader = PrometheusReader()
-    meters = Meters(MeterProvider([reader], shutdown_on_exit=False))
+    meters = Meters(MeterProvider([reader], shutdown_on_exit=False), [reader])
     values = [""] * len(instrument.attributes)
     match instrument.kind:
         case Kind.COUNTER:
@@ -179,7 +179,7 @@ def _exposed(instrument: Instrument) -> str:
             meters.gauge(instrument, lambda: [(tuple(values), 1)])
         case Kind.HISTOGRAM:
             meters.histogram(instrument).record(1, *values)
-    data = reader.read()
+    data = reader.get_metrics_data()
     if data is None:
         raise LookupError(instrument.name)
     shown = family(data.resource_metrics[0].scope_metrics[0].metrics[0])

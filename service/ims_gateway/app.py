@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.accounts import accounts_of
@@ -50,6 +49,7 @@ from ims_gateway.telemetry.calls import Calls
 from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.telemetry.metering import Metering
+from ims_gateway.telemetry.readers import DistributionReader
 from ims_gateway.telemetry.standings import Standings
 from ims_gateway.telemetry.tracks import Tracks
 from ims_gateway.tenancy.live import Live
@@ -68,7 +68,7 @@ async def gateway(
     beginning: Beginning | None = None,
     *,
     span_processors: tuple[SpanProcessor, ...] = (),
-    metric_readers: tuple[MetricReader, ...] = (),
+    metric_readers: tuple[DistributionReader, ...] = (),
     worker: int | None = None,
     clock: Callable[[], int] | None = None,
     ledger_of: Callable[[Store, Callable[[], int]], Ledger] = Ledger,

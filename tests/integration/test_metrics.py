@@ -12,10 +12,6 @@ from urllib.request import Request, urlopen
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.metrics.v1 import (
-    metrics_service_pb2,
-    metrics_service_pb2_grpc,
-)
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -34,6 +30,7 @@ from ims_gateway.telemetry.meters import Meters
 from ims_gateway_client import AsyncClient
 from imsgateway.v1 import job_service_pb2 as pb
 from tests.integration.world import World, cover, refused, serving, until
+from tests.otlp_metrics import collecting
 
 # What only some gateways have.
 ELSEWHERE = (CERTIFICATE_TIME_LEFT, CREDENTIALS_TIME_LEFT, WORKER_RESTARTS)
@@ -98,7 +95,7 @@ async def port(make_world) -> AsyncIterator[Port]:
 def exposed_name(instrument: Instrument) -> str:
     """Return the family that an instrument becomes, by measuring once."""
     reader = prometheus.PrometheusReader()
-    meters = Meters(MeterProvider([reader], shutdown_on_exit=False))
+    meters = Meters(MeterProvider([reader], shutdown_on_exit=False), [reader])
     values = ["x"] * len(instrument.attributes)
     if instrument.kind is Kind.HISTOGRAM:
         meters.histogram(instrument).record(1, *values)
@@ -106,7 +103,9 @@ def exposed_name(instrument: Instrument) -> str:
         meters.counter(instrument).add(*values)
     else:
         meters.gauge(instrument, lambda: [(tuple(values), 1)])
-    ((metric,),) = (scope.metrics for scope in reader.read().resource_metrics[0].scope_metrics)
+    ((metric,),) = (
+        scope.metrics for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics
+    )
     return prometheus.family(metric).name
 
 
@@ -315,34 +314,6 @@ async def test_unknown_method_is_no_label(world):
         assert not any("Nope" in method for method in methods)
 
 
-class Collector(metrics_service_pb2_grpc.MetricsServiceServicer):
-    """A collector that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.metrics: dict[str, Any] = {}
-
-    async def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
-        """Take metrics."""
-        for of_resource in request.resource_metrics:
-            for of_scope in of_resource.scope_metrics:
-                self.metrics |= {metric.name: metric for metric in of_scope.metrics}
-        return metrics_service_pb2.ExportMetricsServiceResponse()
-
-
-@asynccontextmanager
-async def a_collector() -> AsyncIterator[tuple[Collector, str]]:
-    """Run a collector; yields its address, too."""
-    server = grpc.aio.server()
-    collector = Collector()
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(collector, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield collector, f"http://127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
-
-
 def sending(world: World) -> AbstractAsyncContextManager[World]:
     """Run a replica that sends its metrics, as `imsgw serve` does where an endpoint is set."""
     parts = {"metric_readers": (providers.exporting_reader(),)}
@@ -351,8 +322,8 @@ def sending(world: World) -> AbstractAsyncContextManager[World]:
 
 async def test_collector_is_sent_the_same_metrics_with_exemplars(world, monkeypatch):
     """Over the wire, beside the Prometheus port, and the last of them when the gateway closes."""
-    async with a_collector() as (collector, endpoint):
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint)
+    async with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", collector.target)
         async with sending(world) as other, port_of(other) as port:
             await other.acme.submit(cover())
             await other.gateway.standings.round()

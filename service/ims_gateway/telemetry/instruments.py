@@ -12,6 +12,9 @@ from typing import Final
 
 from ims_gateway.telemetry import conventions as names
 
+# Of attributes, in the order of their names.
+Values = tuple[str | int, ...]
+
 # A call that the gateway refuses by itself takes a millisecond or two, a submit some fifty, and a
 # wait for the service may last as long as its caller does.
 LATENCIES: Final = (
@@ -43,6 +46,11 @@ class Instrument:
     description: str
     attributes: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
+
+    def attributes_of(self, values: Values) -> dict[str, str | int]:
+        """Return the attributes of a measurement; an empty value is none."""
+        pairs = zip(self.attributes, values, strict=True)
+        return {name: value for name, value in pairs if value != ""}
 
 
 RPC_CALL_DURATION: Final = Instrument(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf import descriptor_pool
-from opentelemetry.sdk.metrics.export import MetricReader
 from prometheus_client import CollectorRegistry
 
 from ims_gateway.policy.trial import OUTCOMES
@@ -25,6 +24,7 @@ from ims_gateway.telemetry.measures import (
     UpstreamMeasures,
 )
 from ims_gateway.telemetry.meters import Meters
+from ims_gateway.telemetry.readers import DistributionReader
 from ims_gateway.telemetry.standings import Standings
 from ims_gateway.tenancy.live import Live
 from ims_gateway.upstream.account import Account
@@ -43,11 +43,11 @@ class Metering:
     """
 
     def __init__(
-        self, services: Iterable[str], most_tenants: int, readers: Sequence[MetricReader] = ()
+        self, services: Iterable[str], most_tenants: int, readers: Sequence[DistributionReader] = ()
     ) -> None:
         prometheus = providers.prometheus_reader()
         self._provider = providers.meter_provider(prometheus, *readers)
-        self._meters = meters = Meters(self._provider)
+        self._meters = meters = Meters(self._provider, (prometheus, *readers))
         self.registry: CollectorRegistry = prometheus.registry()
         self.labels = TenantLabels(most_tenants)
         self.calls = CallMeasures(meters, self.labels, _methods(services))

@@ -1,7 +1,7 @@
 """Makes the instruments of one gateway, and hands them to those who measure.
 
 A counter is kept here and read when metrics are collected: the SDK takes ten microseconds for each
-addition, and a submit makes several. Histograms are the SDK's own, which gives them exemplars.
+addition, and a submit makes several. A histogram is kept likewise, in `distribution.py`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from ims_gateway.telemetry.instruments import Instrument
+from ims_gateway.telemetry.distribution import Distribution
+from ims_gateway.telemetry.instruments import Instrument, Values
+from ims_gateway.telemetry.readers import DistributionReader
 
 SCOPE: Final = "ims_gateway"
 
-Values = tuple[str | int, ...]
 Observe = Callable[[], Iterable[tuple[Values, float]]]
 
 
@@ -40,30 +40,12 @@ class Tally:
         return self._sums.copy().items()
 
 
-class Distribution:
-    """A histogram, recorded by the values of its attributes in their order."""
-
-    __slots__ = ("_attributes", "_histogram", "_names")
-
-    def __init__(self, histogram: Histogram, names: tuple[str, ...]) -> None:
-        self._histogram = histogram
-        self._names = names
-        # Made once for each series, not for each call.
-        self._attributes: dict[Values, dict[str, str | int]] = {}
-
-    def record(self, amount: float, *values: str | int, context: Context | None = None) -> None:
-        """Record an amount; the span of the context, or else the current one, is its exemplar."""
-        attributes = self._attributes.get(values)
-        if attributes is None:
-            attributes = self._attributes[values] = attributes_of(self._names, values)
-        self._histogram.record(amount, attributes, context)
-
-
 class Meters:
-    """The instruments of one provider."""
+    """The instruments of one provider, whose `readers` show its histograms."""
 
-    def __init__(self, provider: MeterProvider) -> None:
+    def __init__(self, provider: MeterProvider, readers: Iterable[DistributionReader] = ()) -> None:
         self._meter = provider.get_meter(SCOPE)
+        self._readers = tuple(readers)
 
     def counter(self, instrument: Instrument, known: Iterable[str] = ()) -> Tally:
         """Return a counter; of one with one attribute, the values that are known begin at 0.
@@ -96,24 +78,19 @@ class Meters:
 
     def histogram(self, instrument: Instrument) -> Distribution:
         """Return a histogram."""
-        histogram = self._meter.create_histogram(
-            instrument.name,
-            instrument.unit,
-            instrument.description,
-            explicit_bucket_boundaries_advisory=instrument.boundaries,
+        distribution = Distribution(instrument)
+        for reader in self._readers:
+            reader.show(instrument.name, distribution)
+        # Holds its place, which readers fill in.
+        self._meter.create_observable_gauge(
+            instrument.name, [lambda _: [Observation(0)]], instrument.unit, instrument.description
         )
-        return Distribution(histogram, instrument.attributes)
-
-
-def attributes_of(names: tuple[str, ...], values: Values) -> dict[str, str | int]:
-    """Return the attributes of a measurement; an empty value is none."""
-    return {name: value for name, value in zip(names, values, strict=True) if value != ""}
+        return distribution
 
 
 def _callback(
     instrument: Instrument, observe: Observe
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    names = instrument.attributes
     return lambda _: [
-        Observation(amount, attributes_of(names, values)) for values, amount in observe()
+        Observation(amount, instrument.attributes_of(values)) for values, amount in observe()
     ]

@@ -10,16 +10,14 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
-from threading import Lock
 from typing import Any, Final
 
 import prometheus_client
 from opentelemetry.sdk.metrics.export import (
     Histogram,
     HistogramDataPoint,
+    InMemoryMetricReader,
     Metric,
-    MetricReader,
-    MetricsData,
     Sum,
 )
 from opentelemetry.sdk.resources import Resource
@@ -36,26 +34,15 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 from ims_gateway.ports import PortTaken
+from ims_gateway.telemetry.readers import DistributionReader
 
 # Of the units that instruments have, those that become a part of the name.
 UNITS: Final = {"s": "seconds", "{call}/s": "per_second"}
 NANOSECONDS: Final = 1_000_000_000
 
 
-class PrometheusReader(MetricReader):
+class PrometheusReader(DistributionReader, InMemoryMetricReader):
     """Reads the metrics of one gateway whenever its registry is asked for them."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._data: MetricsData | None = None
-        self._one_at_a_time = Lock()
-
-    def read(self) -> MetricsData | None:
-        """Return what was measured until now; None where nothing was, ever."""
-        with self._one_at_a_time:
-            self.collect()
-            data, self._data = self._data, None
-            return data
 
     def registry(self) -> CollectorRegistry:
         """Return a registry of these metrics, and of the memory and CPU time of the process."""
@@ -64,24 +51,13 @@ class PrometheusReader(MetricReader):
         ProcessCollector(registry=registry)
         return registry
 
-    def _receive_metrics(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,  # noqa: ARG002 - the SDK's signature
-        **_: Any,
-    ) -> None:
-        self._data = metrics_data
-
-    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
-        """Do nothing: there is nothing to send."""
-
 
 class _Families(Collector):
     def __init__(self, reader: PrometheusReader) -> None:
         self._reader = reader
 
     def collect(self) -> Iterator[Family]:
-        data = self._reader.read()
+        data = self._reader.get_metrics_data()
         for of_resource in data.resource_metrics if data else ():
             yield _target(of_resource.resource)
             for of_scope in of_resource.scope_metrics:

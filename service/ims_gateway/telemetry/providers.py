@@ -12,21 +12,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics import (
-    Histogram,
-    MeterProvider,
-    ObservableCounter,
-    ObservableGauge,
-)
-from opentelemetry.sdk.metrics.export import (
-    CardinalityLimits,
-    MetricReader,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge
+from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from ims_gateway.telemetry.prometheus import PrometheusReader
+from ims_gateway.telemetry.readers import ExportingReader
 from ims_gateway.telemetry.spans import Spans
 
 # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
@@ -37,7 +29,6 @@ SERVICE: Final = Resource.create({"service.name": "ims-gateway"}).merge(
 # bounded before that.
 MOST_SERIES: Final = 100_000
 LIMITS: Final[CardinalityLimits] = {
-    Histogram: MOST_SERIES,
     ObservableCounter: MOST_SERIES,
     ObservableGauge: MOST_SERIES,
 }
@@ -54,9 +45,9 @@ def spans(processors: Sequence[SpanProcessor], *, keeps_refusals: bool = False) 
             processor.shutdown()
 
 
-def exporting_reader() -> MetricReader:
+def exporting_reader() -> ExportingReader:
     """Return a reader that sends metrics to the OTLP endpoint, by default once a minute."""
-    return PeriodicExportingMetricReader(OTLPMetricExporter(), cardinality_limits=LIMITS)
+    return ExportingReader(OTLPMetricExporter(), cardinality_limits=LIMITS)
 
 
 def prometheus_reader() -> PrometheusReader:

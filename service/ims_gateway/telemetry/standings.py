@@ -19,7 +19,8 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.states import OPEN, State
 from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry import instruments
-from ims_gateway.telemetry.meters import Meters, Values
+from ims_gateway.telemetry.instruments import Values
+from ims_gateway.telemetry.meters import Meters
 from ims_gateway.tenancy.directory import Directory
 
 INTERVAL_SECONDS: Final = 15.0

@@ -52,7 +52,7 @@ class Scene:
 
     def shown(self, name):
         """Return the samples of a metric by their labels' values."""
-        data = self.reader.read()
+        data = self.reader.get_metrics_data()
         return {
             tuple(sample.labels.values()): sample.value
             for of_resource in (data.resource_metrics if data else ())
