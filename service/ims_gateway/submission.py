@@ -11,9 +11,9 @@
 
 Recall stands in the transaction of `admit`, and apart from it only where the answer is no before:
 where policy says so, or a wait would be in vain. A repeated call gets its job although the grant or
-the quota is gone by now. From `admit` to `settle` a submit
-runs in a task of its own, since a caller's deadline or hang-up cancels the gRPC handler wherever it
-stands, and a paid call must be settled all the same.
+the quota is gone by now. From `admit` to `settle` a submit runs in a task of its own, since a
+caller's deadline or hang-up cancels the gRPC handler wherever it stands, and a paid call must be
+settled all the same.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from ims_gateway.intents import intent_of
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.record import Change, Intent, JobRecord
 from ims_gateway.jobs.spec import spec_of
-from ims_gateway.jobs.states import State
 from ims_gateway.policy.authorization import Authorization, denial
 from ims_gateway.policy.decision import Decision
 from ims_gateway.preview import decision_message, quota_effect, upstream_request
 from ims_gateway.quota.limits import Demand
 from ims_gateway.quota.prices import PriceList
 from ims_gateway.quoting import demand_of, missing_duration
+from ims_gateway.recalling import Recalling
 from ims_gateway.settlement import Outcome
 from ims_gateway.settling import Settling
-from ims_gateway.telemetry import conventions, propagation
+from ims_gateway.telemetry import conventions
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.limits import report
 from ims_gateway.telemetry.measures import SubmitMeasures
@@ -55,8 +55,6 @@ from imsgateway.v1 import access_service_pb2, decision_pb2, job_pb2, job_service
 MICROSECONDS: Final = 1_000_000
 # What an answer needs at the least: with less time left nothing is sent.
 SHORTEST_CALL_SECONDS: Final = 0.05
-# How often a job is looked at that another process is submitting.
-RECALL_INTERVAL_SECONDS: Final = 0.1
 # An intent older than its call can last belongs to a process that is gone.
 LEASE_MARGIN_SECONDS: Final = 10.0
 
@@ -94,6 +92,7 @@ class Submission:
         self._poll_seconds = poll_seconds
         self._settling = Settling(ledger, measures, prices)
         self._in_flight: dict[str, asyncio.Task[JobRecord]] = {}
+        self._recalling = Recalling(ledger, measures, self._in_flight, timeout_seconds)
 
     async def submit(
         self, call: Call, tenant: Tenant, request: job_service_pb2.SubmitJobRequest
@@ -107,7 +106,9 @@ class Submission:
         decision = self._authorize(call, tenant, spec, self._authorization.submit)
         intent = self._intent(call, tenant, request, spec)
         if not decision.allowed:
-            return await self._recall_or_refuse(call, intent, denial(call.caller, decision))
+            return await self._recalling.recall_or_refuse(
+                call, intent, denial(call.caller, decision)
+            )
         task = asyncio.create_task(self._admit_and_send(call, tenant, intent, spec))
         self._in_flight[intent.job_id] = task
         task.add_done_callback(lambda done: self._forget(intent.job_id, done))
@@ -174,15 +175,6 @@ class Submission:
                 span.set_attribute(conventions.DIMENSION, decision.failed.name)
         return decision
 
-    async def _recall_or_refuse(
-        self, call: Call, intent: Intent, refusal: errors.Refusal
-    ) -> JobRecord:
-        with call.step("recall"):
-            known = await self._ledger.recall(intent.tenant, intent.request_id, intent.body_hash)
-        if known is None:
-            raise refusal
-        return await self._attach(call, known)
-
     async def _admit_and_send(
         self, call: Call, tenant: Tenant, intent: Intent, spec: job_pb2.Job
     ) -> JobRecord:
@@ -195,7 +187,7 @@ class Submission:
         gate = self._gates[intent.account]
         async with gate.slots.place(_standing(tenant, spec)) as place:
             if refusal := gate.refusal(place, call.seconds_left(self._timeout_seconds)):
-                return await self._recall_or_refuse(call, intent, refusal)
+                return await self._recalling.recall_or_refuse(call, intent, refusal)
             if place.taken:
                 intent = replace(intent, dispatch_time=intent.create_time)
             with call.step("admit") as span:
@@ -211,7 +203,7 @@ class Submission:
                 if place.taken:
                     self._measures.waited(call, intent, 0.0)
                 return await self._send_and_settle(call, gate, place, intent, spec)
-        return await self._attach(call, admission.record)
+        return await self._recalling.attach(call, admission.record)
 
     async def _send_and_settle(
         self, call: Call, gate: Gate, place: Place, intent: Intent, spec: job_pb2.Job
@@ -268,26 +260,6 @@ class Submission:
         reply = await gate.submit(call, place, parameters, self._timeout_seconds)
         first_poll = self._clock() + round(self._poll_seconds * MICROSECONDS)
         return settlement.accepted(reply, first_poll)
-
-    async def _attach(self, call: Call, record: JobRecord) -> JobRecord:
-        """Answer a repeated call with the job that exists, as soon as its submit is settled."""
-        call.job = record.name
-        call.recalled = True
-        self._measures.settled(record, Outcome.RECALLED)
-        with call.step("attach") as span:
-            span.cause = propagation.read(record.traceparent)
-            while record.state is State.SUBMITTING:
-                if ours := self._in_flight.get(record.job_id):
-                    return await asyncio.shield(ours)
-                if call.seconds_left(self._timeout_seconds) <= 0:
-                    raise errors.UpstreamBusy("the job's first submit is not settled yet")
-                await asyncio.sleep(RECALL_INTERVAL_SECONDS)
-                record = await self._ledger.find(record.tenant, record.job_id) or record
-        if record.state is State.SUBMIT_UNKNOWN:
-            raise errors.SubmitOutcomeUnknown(record.name)
-        if record.state is State.REJECTED:
-            raise errors.UpstreamBusy("the job's first submit was turned away; submit it again")
-        return record
 
     def _intent(
         self,
