@@ -19,7 +19,8 @@ from ims_gateway.tenancy.shape import File
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
-def _safe_url(url: str) -> str:
+def safe_url(url: str) -> str:
+    """Return an address that keys may come from. Raises ValueError."""
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("https", "http") or parts.username is not None:
         raise ValueError("must be an address that begins with https://")
@@ -30,7 +31,7 @@ def _safe_url(url: str) -> str:
 
 def _endpoint(text: str) -> str:
     if "://" in text:
-        if urlsplit(_safe_url(text)).path not in ("", "/"):
+        if urlsplit(safe_url(text)).path not in ("", "/"):
             raise ValueError("must be a host, without a path")
         # What is left of it would be the SDK's Host header.
         return text.removeprefix("https://").rstrip("/")
@@ -39,8 +40,11 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _policy(text: str) -> str:
-    """Return a RAM policy without spaces: the SDK signs those in a way that STS does not."""
+def session_policy(text: str) -> str:
+    """Return a RAM policy without spaces: the SDK signs those in a way that STS does not.
+
+    Raises ValueError.
+    """
     try:
         policy = json.loads(text)
     except ValueError:
@@ -56,7 +60,7 @@ SessionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.@_-]{2,64}$
 # Of STS: at least 15 minutes, at most what the role allows.
 Duration = Annotated[int, Field(ge=900, le=43_200)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
-SessionPolicy = Annotated[str, AfterValidator(_policy)]
+SessionPolicy = Annotated[str, AfterValidator(session_policy)]
 ExternalId = Annotated[
     str, StringConstraints(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")
 ]
@@ -117,11 +121,14 @@ class CredentialsUri(File):
     """A service that hands out keys; ALIBABA_CLOUD_CREDENTIALS_URI where `uri` is left out."""
 
     type: Literal["credentials_uri"]
-    uri: Annotated[str, AfterValidator(_safe_url)] | None = None
+    uri: Annotated[str, AfterValidator(safe_url)] | None = None
 
 
 class RsaKeyPair(File):
-    """A key pair of RAM, which Alibaba Cloud has kept in ap-northeast-1 only."""
+    """A key pair of RAM, which Alibaba Cloud has kept in ap-northeast-1 only.
+
+    Requests are signed with the private key (PEM; SHA256withRSA); STS has the public one.
+    """
 
     type: Literal["rsa_key_pair"]
     public_key_id: Text

@@ -16,14 +16,12 @@ from requests import exceptions as wire
 
 _STATUS: Final = re.compile(r"http_?code[:=] ?(\d{3})", re.IGNORECASE)
 _CODE: Final = re.compile(r'"Code" ?: ?"([A-Za-z][A-Za-z0-9._]{0,79})"', re.IGNORECASE)
+# OAuth's own words, such as invalid_grant.
+_ERROR: Final = re.compile(r'"error" ?: ?"([a-z_]{1,40})"')
 _REQUEST_ID: Final = re.compile(r'"RequestId" ?: ?"([A-Za-z0-9-]{1,64})"')
 # Of the package's own texts, those that hold no more than a file, a profile or a status.
 _OWN: Final = re.compile(
-    r"unable to open credentials file: \S+|failed to parse credential form cli credentials file"
-    r"|unable to get profile with '[\w.@-]*'|unsupported profile mode '\w*'|invalid profile name"
-    r"|cli credentials file is disabled|unsupported credential type \w+"
-    r"|failed to get credential from credentials file"
-    r"|Failed to get RAM session credentials from ECS metadata service"
+    r"Failed to get RAM session credentials from ECS metadata service"
     r"|Failed to get token from ECS Metadata Service"
     r"|failed to execute external command: exit status \d+|command process timed out"
     r"|CloudSSO access token is empty or expired, please re-login with cli"
@@ -59,6 +57,7 @@ def _answer(text: str) -> str:
         status = _STATUS.search(text)
         return f"{own[0]} (HTTP {status[1]})" if status else own[0]
     status, code, request_id = (each.search(text) for each in (_STATUS, _CODE, _REQUEST_ID))
+    code = code or _ERROR.search(text)
     if code is None and status is None:
         return "no key came of it"
     words = [code[1] if code else "", f"HTTP {status[1]}" if status else ""]

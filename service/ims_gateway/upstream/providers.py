@@ -6,7 +6,7 @@ secret, see `harmless`. All of it waits for the network, and so is for a thread 
 A provider is made for each request and thrown away. One that is kept answers from a cache with
 rules of its own: it hides failures, hands out a key of an ECS role that has ended, and reads a
 profile once. One of an ECS role also starts a scheduler in a thread, for good, unless told not to;
-so does the package's own chain of defaults, which is therefore linked anew here.
+so does the package's own chain of defaults, which is therefore linked anew here, as profiles are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from alibabacloud_credentials import provider as package
 from alibabacloud_credentials.provider.refreshable import Credentials as Handed
@@ -29,9 +28,9 @@ from ims_gateway.upstream.credentials import (
     FileCredentials,
 )
 from ims_gateway.upstream.harmless import told
-from ims_gateway.upstream.profiles import Cli, Ini, Profiles
+from ims_gateway.upstream.key_pair import KeyPair
+from ims_gateway.upstream.profiles import SESSION_NAME, ecs_role, of_cli, of_ini, with_port
 
-SESSION_NAME: Final = "ims-gateway"
 Fetch = Callable[[], Credentials]
 Make = Callable[[], Any]
 Environment = Mapping[str, str]
@@ -81,9 +80,9 @@ def _maker(file: files.CredentialsFile, environment: Environment) -> Make:
         case files.RsaKeyPair():
             make = _key_pair(file)
         case files.Profile():
-            make = Profiles(Ini, file.file or _ini_file(environment), file.name)
+            make = _profile(file, environment)
         case files.CliProfile():
-            make = Profiles(Cli, file.file or _cli_file(environment), file.name)
+            make = _cli_profile(file, environment)
         case _:
             make = _Chain(environment)
     return make
@@ -125,30 +124,35 @@ def _ram_role(file: files.RamRole, environment: Environment) -> Make:
 
 
 def _ecs_role(name: str | None, environment: Environment) -> Make:
-    # IMDSv1 gives keys to whoever can have the machine fetch an address.
     role = name or environment.get("ALIBABA_CLOUD_ECS_METADATA") or ""
-    return lambda: package.EcsRamRoleCredentialsProvider(
-        role_name=role, disable_imds_v1=True, async_update_enabled=False
-    )
+    return lambda: ecs_role(role)
 
 
 def _uri(uri: str) -> Make:
-    parts = urlsplit(uri)
-    # The package asks at port "None" where the address names none.
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    whole = parts._replace(netloc=f"{host}:{port}").geturl()
-    return lambda: package.URLCredentialsProvider(uri=whole)
+    return lambda: package.URLCredentialsProvider(uri=with_port(uri))
 
 
 def _key_pair(file: files.RsaKeyPair) -> Make:
     _check_readable(file.private_key_file)
-    return lambda: package.RsaKeyPairCredentialsProvider(
-        public_key_id=file.public_key_id,
-        private_key_file=str(file.private_key_file),
-        duration_seconds=file.duration_seconds,
-        sts_endpoint=file.sts_endpoint,
+    return lambda: KeyPair(
+        file.public_key_id, file.private_key_file, file.duration_seconds, file.sts_endpoint
     )
+
+
+def _profile(file: files.Profile, environment: Environment) -> Make:
+    path = file.file or _ini_file(environment)
+    name = file.name or environment.get("ALIBABA_CLOUD_PROFILE") or "default"
+    _check_readable(path)
+    return lambda: of_ini(path, name)
+
+
+def _cli_profile(file: files.CliProfile, environment: Environment) -> Make:
+    path = file.file or _cli_file(environment)
+    name = file.name or environment.get("ALIBABA_CLOUD_PROFILE")
+    if environment.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true":
+        raise CredentialsUnavailable("ALIBABA_CLOUD_CLI_PROFILE_DISABLED is set")
+    _check_readable(path)
+    return lambda: of_cli(path, name)
 
 
 def _ini_file(environment: Environment) -> Path:

@@ -180,56 +180,6 @@ def test_a_credentials_uri_is_asked(issuer):
     assert said == "credentials_uri: no connection"
 
 
-def test_a_key_pair_of_ram_is_asked_for_with(issuer, tmp_path):
-    """The old kind; its session key has no token."""
-    (tmp_path / "private.pem").write_text("private-key")
-    file = files.RsaKeyPair(
-        type="rsa_key_pair",
-        public_key_id="LTAIpublic",
-        private_key_file=tmp_path / "private.pem",
-        sts_endpoint=issuer.address,
-    )
-    key = fetcher(file, {})()
-    assert (key.access_key_id, key.security_token) == ("TMPSK.1", None)
-    assert key.expires_at is not None
-    gone = file.model_copy(update={"private_key_file": tmp_path / "gone"})
-    with pytest.raises(CredentialsUnavailable, match="gone: No such file"):
-        fetcher(gone, {})
-
-
-def test_profiles_are_read_again_when_their_file_changes(tmp_path):
-    """And the provider is kept as long as it does not."""
-    path = tmp_path / "credentials.ini"
-    text = "[media]\ntype = access_key\naccess_key_id = LTAI1\naccess_key_secret = hush\n"
-    path.write_text(text)
-    fetch = fetcher(files.Profile(type="profile", name="media", file=path), {})
-    assert parts(fetch()) == ("LTAI1", "hush", None)
-    path.write_text(text.replace("LTAI1", "LTAI22"))
-    assert parts(fetch()) == ("LTAI22", "hush", None)
-
-
-def test_a_profile_of_the_aliyun_command_hands_on_when_its_key_ends(issuer, tmp_path):
-    """The package drops it on the way."""
-    issued = issuer.issue()
-    key = {
-        "mode": "StsToken",
-        "access_key_id": issued["AccessKeyId"],
-        "access_key_secret": issued["AccessKeySecret"],
-        "sts_token": issued["SecurityToken"],
-        "expiration": issued["Expiration"],
-    }
-    (tmp_path / "key.json").write_text(json.dumps(key))
-    command = f"cat {tmp_path}/key.json"
-    profile = {"name": "media", "mode": "External", "process_command": command}
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"current": "media", "profiles": [profile]}))
-
-    found = fetcher(files.CliProfile(type="cli_profile", file=path), {})()
-
-    assert parts(found) == newest(issuer)
-    assert found.expires_at.timestamp() == issuer.keys[issuer.issued[-1]].expires_at
-
-
 def test_the_default_chain_takes_the_first_that_there_is(issuer, tmp_path, monkeypatch):
     """Environment, RRSA, profiles, ECS role, URI, and no thread for it."""
     chain = files.DefaultChain(type="default")
