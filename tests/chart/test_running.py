@@ -117,11 +117,18 @@ def gateway(kubelet: Kubelet) -> Iterator[subprocess.Popen[str]]:
 
 
 def probed(container: dict[str, Any], probe: str) -> int:
-    """Ask what the kubelet asks: plain gRPC, at the probe's port, for the probe's service."""
+    """Ask what the kubelet asks: plain gRPC, at the probe's port, for the probe's service.
+
+    Over a connection of its own, and for no longer than the probe waits.
+    """
     asked = container[probe]["grpc"]
-    with grpc.insecure_channel(f"127.0.0.1:{asked['port']}") as channel:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{asked['port']}", options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=asked["service"]), timeout=10)
+        answer = stub.Check(
+            health_pb2.HealthCheckRequest(service=asked["service"]),
+            timeout=container[probe]["timeoutSeconds"],
+        )
         return int(answer.status)
 
 

@@ -7,12 +7,15 @@ import json
 import re
 import socket
 import subprocess
+import time
 import urllib.request
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ims_gateway.emulator.certificates import write_certificates
@@ -22,7 +25,7 @@ from ims_gateway.tenancy.reading import ConfigurationError
 from imsgateway.v1 import job_service_pb2
 from tests.integration.test_process import BIN, configuration
 from tests.integration.world import ENVIRONMENT, SECRET, a_world, answer_of, cover, refused
-from tests.sts import PROVIDER, ROLE, TOKEN, Refused, an_issuer
+from tests.sts import PROVIDER, ROLE, SSO_ACCOUNT, SSO_TOKEN, TOKEN, Refused, an_issuer
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -82,12 +85,49 @@ async def submits_until_refused(world):
             accepted += 1
 
 
-async def test_keys_rotate_under_load_and_no_call_fails(tmp_path, token_file):
+def key_pair(issuer, folder):
+    """Return credentials of a key pair of RAM, whose session keys have no token."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    issuer.public_keys["LTAIpublic"] = private.public_key()
+    form, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    text = private.private_bytes(form, kind, serialization.NoEncryption())
+    (folder / "private.pem").write_bytes(text)
+    return {
+        "type": "rsa_key_pair",
+        "public_key_id": "LTAIpublic",
+        "private_key_file": str(folder / "private.pem"),
+        "sts_endpoint": issuer.address,
+    }
+
+
+def cloud_sso(issuer, folder):
+    """Return credentials of a profile of the aliyun command that somebody logged in."""
+    profile = {
+        "name": "media",
+        "mode": "CloudSSO",
+        "cloud_sso_sign_in_url": f"{issuer.address}/device/login",
+        "cloud_sso_account_id": SSO_ACCOUNT["AccountId"],
+        "cloud_sso_access_config": SSO_ACCOUNT["AccessConfigurationId"],
+        "access_token": SSO_TOKEN,
+        "cloud_sso_access_token_expire": int(time.time()) + 3600,
+    }
+    (folder / "config.json").write_text(json.dumps({"current": "media", "profiles": [profile]}))
+    return {"type": "cli_profile", "file": str(folder / "config.json")}
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [lambda issuer, _: rrsa(issuer), key_pair, cloud_sso],
+    ids=["rrsa", "pair", "sso"],
+)
+async def test_keys_rotate_under_load_and_no_call_fails(
+    tmp_path, tmp_path_factory, token_file, credentials
+):
     """Keys last three seconds here, and calls go out without a pause."""
     with an_issuer(seconds=3) as issuer:
         async with a_world(
             tmp_path,
-            account={"credentials": rrsa(issuer)},
+            account={"credentials": credentials(issuer, tmp_path_factory.mktemp("keys"))},
             access_keys=issuer.keys,
             environment=pod(token_file),
         ) as world:
