@@ -115,11 +115,14 @@ def cloud_sso(issuer, folder):
     return {"type": "cli_profile", "file": str(folder / "config.json")}
 
 
-@pytest.mark.parametrize(
+KINDS = pytest.mark.parametrize(
     "credentials",
     [lambda issuer, _: rrsa(issuer), key_pair, cloud_sso],
-    ids=["rrsa", "pair", "sso"],
+    ids=["rrsa", "key_pair", "cloud_sso"],
 )
+
+
+@KINDS
 async def test_keys_rotate_under_load_and_no_call_fails(
     tmp_path, tmp_path_factory, token_file, credentials
 ):
@@ -144,15 +147,16 @@ async def test_keys_rotate_under_load_and_no_call_fails(
     assert used <= set(issuer.issued)
 
 
+@KINDS
 async def test_a_key_that_cannot_be_renewed_is_used_to_its_end_reported_and_replaced(
-    tmp_path, token_file
+    tmp_path, tmp_path_factory, token_file, credentials
 ):
     """The alarm comes while calls still go well; then they are refused and cost nothing."""
     with an_issuer(seconds=4) as issuer:
         async with (
             a_world(
                 tmp_path,
-                account={"credentials": rrsa(issuer)},
+                account={"credentials": credentials(issuer, tmp_path_factory.mktemp("keys"))},
                 access_keys=issuer.keys,
                 environment=pod(token_file),
             ) as world,

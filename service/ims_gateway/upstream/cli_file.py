@@ -66,7 +66,8 @@ def rewriting(file: Path) -> Iterator[Write]:
     def write(name: str, members: Mapping[str, Any]) -> None:
         content = _read(file)
         _named(content, file, name).update(members)
-        os.write(handle, json.dumps(content, indent=4, ensure_ascii=False).encode())
+        with open(handle, "w", encoding="utf-8", closefd=False) as text:
+            json.dump(content, text, indent=4, ensure_ascii=False)
         os.fchmod(handle, whole.stat().st_mode & 0o777)
         os.fsync(handle)
         new.rename(whole)

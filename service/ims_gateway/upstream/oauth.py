@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import calendar
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +73,7 @@ class OAuth:
                 raise CredentialsUnavailable("what came renews no login")
             members = {
                 "oauth_access_token": token,
-                "oauth_access_token_expire": int(time.time() + answer.get("expires_in", 3600)),
+                "oauth_access_token_expire": int(time.time() + _seconds(answer)),
                 "oauth_refresh_token": following,
             }
             write(self._name, members)
@@ -89,6 +90,13 @@ def _site(profile: cli_file.Profile) -> Site:
 def _ends_soon(profile: cli_file.Profile) -> bool:
     ends_at = profile.get("oauth_access_token_expire") or 0
     return not profile.get("oauth_access_token") or float(ends_at) - time.time() <= SECONDS_LEFT
+
+
+def _seconds(answer: dict[str, Any]) -> float:
+    # Whatever it is, the token that came with it must be written down.
+    with suppress(KeyError, TypeError, ValueError):
+        return float(answer["expires_in"])
+    return 3600.0
 
 
 def _key(answer: dict[str, Any]) -> Handed:

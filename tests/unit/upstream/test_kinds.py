@@ -15,10 +15,13 @@ import logging
 import re
 import socket
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from alibabacloud_credentials import provider as package
@@ -468,6 +471,78 @@ async def test_a_login_is_renewed_by_one_of_many(far):
             group.create_task(key.renew())
     assert [key.problem for key in keys] == [None] * 8
     assert [asked["path"] for asked in far.issuer.requests].count("/v1/token") == 1
+
+
+class _Tunnel(BaseHTTPRequestHandler):
+    """A proxy: CONNECT, and then bytes in both directions."""
+
+    asked: ClassVar[list[str]] = []
+    port = 0
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        with socket.create_connection(("127.0.0.1", self.port)) as far:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_copy, args=(far, self.connection))
+            back.start()
+            _copy(self.connection, far)
+            back.join()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+    for each in (source, sink):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(far, monkeypatch):
+    """Run a proxy that HTTPS goes through; gives what it is asked for."""
+    tunnel = type("Tunnel", (_Tunnel,), {"asked": [], "port": far.issuer.address.split(":")[-1]})
+    with ThreadingHTTPServer(("127.0.0.1", 0), tunnel) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.server_port}")
+        yield tunnel.asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("kind", "host"),
+    [
+        ("rsa_key_pair", "sts.ap-northeast-1.aliyuncs.com:443"),
+        ("cli_profile OAuth", "oauth.aliyun.com:443"),
+    ],
+)
+def test_authorities_of_ones_own_hold_through_a_proxy_where_we_ask(far, proxy, kind, host):
+    """A company's proxy may show certificates of its own."""
+    assert parts(fetch_of(ENDING[kind](far))()) == newest(far.issuer)
+    assert proxy == [host]
+
+
+@pytest.mark.parametrize("kind", ["oidc_role_arn", "cli_profile CloudSSO"])
+def test_the_package_trusts_public_authorities_alone_through_a_proxy(far, proxy, kind):
+    """As the reference says; when this fails, the reference can be better."""
+    assert refused(ENDING[kind](far)) == (
+        f"{kind.partition(' ')[0]}: TLS failed: its certificate is not one of a public authority"
+    )
+    assert len(proxy) == 1
+
+
+def test_a_netrc_takes_no_tokens_place(far, monkeypatch):
+    """The library would send what a ~/.netrc has for the host."""
+    path = far.file("netrc", "default login somebody password hush\n")
+    monkeypatch.setenv("NETRC", path)
+    assert parts(fetch_of(ENDING["cli_profile OAuth"](far))()) == newest(far.issuer)
 
 
 @pytest.mark.parametrize(
