@@ -155,6 +155,7 @@ def bad_tokens() -> dict[str, tuple[str, ...]]:
         "another issuer's key": (es(key=OTHERS_KEY),),
         "our key for the other issuer": (es(claims(iss="https://other.test")),),
         "embedded key": (es(key=TWO, jwk=TWO.as_dict(private=False)),),
+        "half a surrogate pair": (es(claims(sub="\ud800")),),
         "nobody's claims": (es(claims(sub="system:serviceaccount:media:other")),),
         "huge": (es(claims(more="x" * 8000)),),
         "garbage": ("aaaa.bbbb.cccc",),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from ims_gateway.tenancy.files import Algorithm, IssuerFile
 # A call's metadata has no room for much more.
 LONGEST_TOKEN: Final = 8 * 1024
 LONGEST_SUBJECT: Final = 512
+# JSON can spell half a pair, and no message or record that names the caller can.
+LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # For clocks that are not in step. There is none for the end: who asks until when a token is good
 # wants the time that stands in it.
 LEEWAY_SECONDS: Final = 10.0
@@ -189,6 +192,7 @@ def _is_meant(claims: Mapping[str, Any], issuer: IssuerFile) -> bool:
         any(isinstance(name, str) and name in issuer.audiences for name in audiences)
         and isinstance(subject, str)
         and 0 < len(subject) <= LONGEST_SUBJECT
+        and not LONE_SURROGATE.search(subject)
         and _is_time(expires)
     )
 

@@ -155,5 +155,5 @@ def _line(facts: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        # A token's subject may hold half a surrogate pair, which JSON can only escape.
+        # Half a surrogate pair, which JSON can only escape: no text is to cost other records.
         return json.dumps(facts, separators=(",", ":")).encode() + b"\n"

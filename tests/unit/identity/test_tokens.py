@@ -110,6 +110,7 @@ BAD = {
     "no sub": a_token(ONE, good(sub=None)),
     "empty sub": a_token(ONE, good(sub="")),
     "sub of another kind": a_token(ONE, good(sub=1)),
+    "sub of half a surrogate pair": a_token(ONE, good(sub="root\ud800")),
     "long sub": a_token(ONE, good(sub="x" * 513)),
     "future nbf": a_token(ONE, good(nbf=NOW + 11)),
     "future iat": a_token(ONE, good(iat=NOW + 11)),

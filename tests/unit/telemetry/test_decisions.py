@@ -62,7 +62,7 @@ def test_a_record_is_a_line():
 
 
 def test_a_text_that_is_no_unicode_is_written_as_the_escape_that_it_is():
-    """A token's subject may hold half a surrogate pair."""
+    """Half a surrogate pair, wherever it may come from."""
     sink = Written()
     log = DecisionLog(sink)
     log.add(ended(job="\ud800"))

@@ -81,7 +81,7 @@ async def test_a_record_that_came_twice_is_kept_as_it_came_last(store, keeping):
 
 
 async def test_a_text_that_is_no_unicode_takes_no_other_record_along(store, keeping):
-    """A token's subject may hold half a surrogate pair, and a NUL, which no database takes."""
+    """Half a surrogate pair, and a NUL: no database takes them."""
     keeping.put(record(1))
     keeping.put(record(2, credential="token/corp/\ud800\0"))
     await keeping.flush()
