@@ -71,8 +71,9 @@ def storable(reply: Mapping[str, Any]) -> dict[str, Any]:
 
     It holds no OutputUrls, and no queries of addresses in any other member.
     """
+    # In this order: JSON in a text may spell what no text holds, and is written anew.
     return {
-        name: without_queries(fit(value)) for name, value in reply.items() if name != "OutputUrls"
+        name: fit(without_queries(value)) for name, value in reply.items() if name != "OutputUrls"
     }
 
 
