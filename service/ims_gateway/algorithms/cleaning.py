@@ -17,13 +17,12 @@ DEEPEST: Final = 24
 REMOVED: Final = "[removed]"
 
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
-_QUERY: Final = re.compile(
-    r"""
-    (https?:[^\s"<>?\#]*?) (?:[?\#]|\\u003f) [^\s"<>]*   # of an address: the address stays
-    | \? (?=[^\s"<>]*signature=) [^\s"<>]*               # of a name that holds a space, say
-    """,
-    re.IGNORECASE | re.VERBOSE,
+# Each of these passes over a text once: nobody says how long one is that was read off a video.
+_WORD_WITH_QUERY: Final = re.compile(
+    r"""(?<![^\s"<>]) [^\s"<>?\#\\]*+ [?\#\\] [^\s"<>]*+""", re.VERBOSE
 )
+_ADDRESS: Final = re.compile("https?:", re.IGNORECASE)
+_QUERY: Final = re.compile(r"[?#]|\\u003f", re.IGNORECASE)
 
 
 def fit(value: Any) -> Any:
@@ -57,8 +56,22 @@ def _text_without_queries(text: str) -> str:
     # written anew even if nothing was cut: of members that share a name, only the last was seen.
     held = _held_json(text)
     if held is None:
-        return _QUERY.sub(r"\1", text)
+        return _WORD_WITH_QUERY.sub(_word_without_query, text)
     return json.dumps(without_queries(held), ensure_ascii=False, separators=(",", ":"))
+
+
+def _word_without_query(found: re.Match[str]) -> str:
+    """Return a word up to the query of an address, or to that of a name that is signed."""
+    word = found[0]
+    ends = [len(word)]
+    address = _ADDRESS.search(word)
+    if address and (query := _QUERY.search(word, address.end())):
+        ends.append(query.start())
+    name, mark, query_of_name = word.partition("?")
+    if mark and "signature=" in query_of_name.lower():
+        # Of a name that holds a space, say, so that its address is another word.
+        ends.append(len(name))
+    return word[: min(ends)]
 
 
 def _held_json(text: str) -> Any:
