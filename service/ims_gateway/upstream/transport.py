@@ -12,6 +12,7 @@ size.
 """
 
 import ssl
+import zlib
 
 import aiohttp
 import httpx
@@ -28,6 +29,10 @@ MAX_REPLY_BYTES = 8 * 1024 * 1024
 # An idle connection that the far end closes just as a request goes out makes that request's
 # outcome unknown, so idle ones are dropped before any usual server does it.
 _KEEPALIVE_SECONDS = 5.0
+
+_CODINGS = ("gzip", "x-gzip", "deflate")
+# Of zlib: gzip's or its own.
+_ANY_HEADER = 32
 
 # aiohttp's exceptions as httpx's, the first row that fits. ConnectError and ConnectTimeout are
 # what aiohttp raises while it looks for a connection, and from nowhere else.
@@ -128,8 +133,12 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(connect=timeout["connect"], sock_read=timeout["read"]),
         ) as response:
-            content = await _read(response)
-            return httpx.Response(response.status, headers=response.raw_headers, content=content)
+            content, headers = await _read(response), list(response.raw_headers)
+            if coding := response.headers.get("Content-Encoding"):
+                content = _unpacked(content, coding.strip().lower())
+                # httpx would unpack it once more, and to whatever length.
+                headers = [each for each in headers if each[0].lower() != b"content-encoding"]
+            return httpx.Response(response.status, headers=headers, content=content)
 
 
 class _QuietConnector(aiohttp.TCPConnector):
@@ -165,6 +174,24 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if size > MAX_REPLY_BYTES:
             raise httpx.ReadError(f"the answer is longer than {MAX_REPLY_BYTES} bytes")
     return b"".join(chunks)
+
+
+def _unpacked(content: bytes, coding: str) -> bytes:
+    """Undo a compression that nobody has asked for, as far as an answer may be long."""
+    if coding == "identity":
+        return content
+    if coding not in _CODINGS:
+        raise httpx.RemoteProtocolError("the answer is in no known Content-Encoding")
+    stream = zlib.decompressobj(zlib.MAX_WBITS | _ANY_HEADER)
+    try:
+        unpacked = stream.decompress(content, MAX_REPLY_BYTES + 1)
+    except zlib.error:
+        raise httpx.RemoteProtocolError("the answer is not in its Content-Encoding") from None
+    if len(unpacked) > MAX_REPLY_BYTES:
+        raise httpx.ReadError(f"the answer is longer than {MAX_REPLY_BYTES} bytes")
+    if not stream.eof:
+        raise httpx.ReadError("the answer ended early")
+    return unpacked
 
 
 def _translated(error: Exception) -> httpx.TransportError:

@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import tracemalloc
 from urllib.parse import parse_qsl
 
 import pytest
@@ -16,6 +17,7 @@ from ims_gateway.upstream.errors import (
     UpstreamError,
 )
 from ims_gateway.upstream.signature import canonical_query, sign
+from ims_gateway.upstream.transport import MAX_REPLY_BYTES
 
 JOB = {
     "FunctionName": "Cover",
@@ -76,6 +78,7 @@ async def reset_in_the_answer(exchange):
 
 
 HTML = b"<html><h1>502 Bad Gateway</h1></html>"
+BOMB = gzip.compress(bytes(100_000_000))
 CHUNKED = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n"
 MISBEHAVIOUR = {
     "reset at once": (reset_at_once, OutcomeUnknown),
@@ -93,6 +96,15 @@ MISBEHAVIOUR = {
     "not HTTP": (writing(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), OutcomeUnknown),
     "bad compression": (
         answering(b"no gzip", headers="Content-Encoding: gzip\r\n"),
+        OutcomeUnknown,
+    ),
+    "compressed zeros": (answering(BOMB, headers="Content-Encoding: gzip\r\n"), OutcomeUnknown),
+    "twice compressed zeros": (
+        answering(gzip.compress(BOMB), headers="Content-Encoding: gzip, gzip\r\n"),
+        OutcomeUnknown,
+    ),
+    "half a compression": (
+        answering(gzip.compress(b'{"JobId":"j1"}')[:-9], headers="Content-Encoding: gzip\r\n"),
         OutcomeUnknown,
     ),
     "oversized header": (
@@ -501,3 +513,15 @@ async def test_a_compressed_answer_is_read(wire, client):
     behaviour = answering(packed, headers="Content-Encoding: gzip\r\n")
     async with wire(behaviour) as server, client(server) as upstream:
         assert (await upstream.submit(JOB)).job_id == "j1"
+
+
+async def test_a_compressed_answer_is_unpacked_no_further_than_an_answer_may_be(wire, client):
+    """Half a kilobyte can hold hundreds of megabytes, and would take the process along."""
+    behaviour = answering(BOMB, headers="Content-Encoding: gzip\r\n")
+    async with wire(behaviour) as server, client(server) as upstream:
+        tracemalloc.start()
+        with pytest.raises(OutcomeUnknown):
+            await upstream.submit(JOB)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 4 * MAX_REPLY_BYTES
