@@ -97,8 +97,10 @@ class RotatingFile:
         """Write all of the lines, or none."""
         content = b"".join(lines)
         while not self._written(content):
+            # First the new one: where it cannot be had, the old number must stay ours.
+            successor = _open(self._path)
             os.close(self._descriptor)
-            self._descriptor = _open(self._path)
+            self._descriptor = successor
 
     def close(self) -> None:
         """Close the file."""

@@ -75,6 +75,30 @@ def test_a_file_that_others_moved_away_is_noticed(tmp_path):
     assert path.read_bytes() == b"3\n"
 
 
+def test_a_log_that_cannot_be_opened_anew_lets_go_of_nothing_else(tmp_path):
+    """A number that is closed is somebody else's next: a caller's connection, or the ledger."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    sink = a_file(folder / "log")
+    sink.write([b"1\n"])
+    folder.rename(tmp_path / "away")
+    others = []
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            sink.write([b"lost\n"])
+        others.append((tmp_path / "others").open("ab"))
+    for other in others:
+        other.write(b"o")
+        other.close()
+    folder.mkdir()
+    sink.write([b"2\n"])
+    sink.close()
+
+    assert (folder / "log").read_bytes() == b"2\n"
+    assert (tmp_path / "away" / "log").read_bytes() == b"1\n"
+    assert (tmp_path / "others").read_bytes() == b"ooo"
+
+
 def test_processes_that_share_a_file_tear_no_line_and_lose_none(tmp_path):
     """They rotate it under each other's hands, and every line is in one of the files, once."""
     path, count = tmp_path / "log", 400
