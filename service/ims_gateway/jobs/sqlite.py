@@ -6,6 +6,7 @@ nothing left to do.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Collection
@@ -52,7 +53,7 @@ class SqliteDatabase:
         except sqlite3.Error:
             connection.close()
             raise
-        return SqliteSession(connection)
+        return SqliteSession(connection, self.path)
 
     def connect_driver(self) -> sqlite3.Connection:
         """Open the file as sqlite3 does it. Raises sqlite3.Error."""
@@ -67,11 +68,19 @@ class SqliteSession:
 
     lost = False
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
+        self._path = path
+        self._file = path.stat()
 
     def begin(self, _: Collection[str]) -> None:
-        """Take the file's one write lock at once: one taken later may find the file changed."""
+        """Take the file's one write lock at once: one taken later may find the file changed.
+
+        A file that was deleted or replaced takes nothing more. SQLite would not mind, and the next
+        process would know none of it.
+        """
+        if not self._in_place():
+            raise sqlite3.OperationalError("the file is not where it was")
         self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -90,6 +99,12 @@ class SqliteSession:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
 
 
 def _use_wal(connection: sqlite3.Connection, give_up: float) -> None:

@@ -150,7 +150,7 @@ def test_what_was_used_before_limits_had_buckets_is_kept(tmp_path):
     engine.dispose()
     upgrade(url(path))
 
-    with closing(SqliteSession(open_file(path))) as session:
+    with closing(SqliteSession(open_file(path), path)) as session:
         ledger = Books(session)
         assert ledger.all("SELECT bucket, tat FROM rates") == [("", 7)]
         one = CountLimit("daily", max=1, time_zone="Asia/Tokyo")

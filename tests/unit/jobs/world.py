@@ -143,7 +143,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 @contextmanager
 def books(path: Path) -> Iterator[Books]:
     path.write_bytes(migrated())
-    with closing(SqliteSession(open_file(path))) as session:
+    with closing(SqliteSession(open_file(path), path)) as session:
         yield Books(session)
 
 
