@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from imsgateway.v1 import job_pb2
-from tests.integration.world import World, a_world, cover, until
+from imsgateway.v1 import job_pb2, job_service_pb2
+from tests.integration.world import World, a_world, cover, refused, until
 
 State = job_pb2.Job
 LIMITS = [{"id": "open", "kind": "concurrent", "max": 1}]
@@ -24,12 +24,14 @@ class Service:
 
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     jobs: int = 0
+    asked: int = 0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer a submit or a query."""
         if request.headers["x-acs-action"] == "SubmitIProductionJob":
             self.jobs += 1
             return web.json_response({"JobId": f"j{self.jobs}", "RequestId": "r"})
+        self.asked += 1
         job_id = request.query["JobId"]
         reply = {"JobId": job_id, "Status": "Analyzing"} | self.said.get(job_id, {})
         return web.json_response(reply)
@@ -80,3 +82,22 @@ async def test_a_name_in_json_that_is_no_text_ends_its_job(served_by, name):
 
     assert (await ended(world, job.name)).name == job.name
     assert world.used("open") == 0
+
+
+async def test_answer_about_another_job_is_nobody_s(served_by):
+    """An answer that was mixed up on the way holds another tenant's files."""
+    world, service = served_by
+    job = await world.acme.submit(cover())
+    others = {"Status": "Success", "OutputFiles": ["out/theirs.png"], "OutputUrls": ["https://b/s"]}
+    service.said["j1"] = {"JobId": "j7", **others}
+    asked = service.asked
+    await until(lambda: service.asked > asked + 1)
+    assert (await world.acme.get(job.name)).state == State.STATE_QUEUED
+
+    service.said["j1"] = {"Status": "Success", "OutputFiles": ["out/ours.png"]}
+    [image] = (await ended(world, job.name)).cover.result.images
+    assert image.uri == "out/ours.png"
+    service.said["j1"] = {"JobId": "j7", **others}
+    request = job_service_pb2.GetJobRequest(name=job.name, include_download_urls=True)
+    answer = await refused(world.acme.jobs.GetJob(request))
+    assert answer.reason == "UPSTREAM_ERROR"

@@ -24,7 +24,7 @@ from ims_gateway.upstream.reply import (
     Reply,
     SubmitReply,
     read_cancel,
-    read_object,
+    read_query,
     read_reply,
     read_submit,
 )
@@ -132,7 +132,11 @@ class UpstreamClient:
 
         Raises Refused with the Code JOB_NOT_FOUND for a job that it does not know.
         """
-        return await self._call(QUERY, job_id, timeout_seconds, headers, read_object)
+
+        def read(reply: Reply) -> dict[str, Any]:
+            return read_query(reply, job_id)
+
+        return await self._call(QUERY, job_id, timeout_seconds, headers, read)
 
     async def cancel(
         self,

@@ -86,6 +86,14 @@ def read_submit(reply: Reply) -> SubmitReply:
     return SubmitReply(job_id, reply.request_id, reply.http_status)
 
 
+def read_query(reply: Reply, job_id: str) -> dict[str, Any]:
+    """Return what is said of that job. Raises UpstreamError, also where it is another job's."""
+    body = read_object(reply)
+    if body.get("JobId") not in (job_id, "", None):
+        raise _unknown(reply, "the answer is about another job")
+    return body
+
+
 def read_cancel(reply: Reply) -> CancelReply:
     """Return what the service says to a cancellation. Raises UpstreamError."""
     message = read_object(reply).get("Message")

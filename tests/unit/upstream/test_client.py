@@ -458,9 +458,9 @@ async def test_calls_share_connections(wire, client):
     """A hundred calls one after the other need one connection, twenty at once need no more."""
     async with wire(accept) as server, client(server, max_in_flight=20) as upstream:
         for _ in range(100):
-            await upstream.query("j1")
+            await upstream.cancel("j1")
         assert server.connections == 1
-        await asyncio.gather(*[upstream.query("j1") for _ in range(200)])
+        await asyncio.gather(*[upstream.cancel("j1") for _ in range(200)])
         assert server.connections <= 20
 
 
