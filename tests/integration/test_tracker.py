@@ -22,7 +22,7 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.polling import CLAIM_MICROSECONDS
 from ims_gateway.jobs.record import Change, JobRecord
 from ims_gateway.jobs.states import State
-from ims_gateway.jobs.tracker import STRANGE_SECONDS, Tracker
+from ims_gateway.jobs.tracker import LOOK_AROUND_SECONDS, STRANGE_SECONDS, Tracker
 from ims_gateway.jobs.watching import Watches
 from ims_gateway.upstream.account import Account
 from ims_gateway.upstream.credentials import EnvironmentCredentials
@@ -442,6 +442,22 @@ async def test_job_that_the_service_does_not_know_has_failed_but_not_at_once(fle
     await fleet.poll()
     record = await fleet.find(job_id)
     assert (record.state, record.failure_code) == (State.FAILED, JOB_NOT_FOUND)
+
+
+async def test_job_is_asked_about_again_soon_after_a_clock_was_wrong(fleet):
+    """Of a time that was a day ahead, a job's next query must not stay a day away."""
+    job_id = await fleet.submit()
+    fleet.clock.advance(DAY_SECONDS - 60)
+    fleet.fault("garbage")
+    await fleet.poll()
+    fleet.clock.advance(60 - DAY_SECONDS)
+    for _ in range(2):
+        fleet.clock.advance(LOOK_AROUND_SECONDS)
+        await fleet.poll()
+    assert fleet.asked == 2
+    fleet.clock.advance(JOB_SECONDS)
+    await fleet.poll()
+    assert await fleet.state(job_id) is State.SUCCEEDED
 
 
 async def test_jobs_of_an_account_that_is_no_more_are_told_and_kept(fleet):

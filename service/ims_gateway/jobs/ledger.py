@@ -203,6 +203,10 @@ class Ledger:
         """Give all claims of a process back, due at once."""
         await self._store.write(lambda db: polling.release(db, poller, accounts, self._clock()))
 
+    async def call_back(self, accounts: Iterable[str]) -> None:
+        """Have jobs be due at once that a wrong clock has put off into a far future."""
+        await self._store.write(lambda db: polling.call_back(db, accounts, self._clock()))
+
     async def renew_shares(self, holdings: Sequence[tuple[Whole, Holding]]) -> list[Share | None]:
         """Renew what a process holds of its accounts, and return its share of each.
 

@@ -63,6 +63,11 @@ RELEASE: Final = """
 UPDATE jobs SET poller = NULL, next_poll_time = :now
 WHERE account = :account AND next_poll_time > :now AND poller = :poller
 """
+# No job waits for so long: its time was written by a clock that was ahead.
+CALL_BACK: Final = """
+UPDATE jobs SET poller = NULL, next_poll_time = :now
+WHERE account = :account AND next_poll_time > :longest
+"""
 BACKLOG: Final = """
 SELECT account, COUNT(*) AS jobs FROM jobs WHERE next_poll_time IS NOT NULL GROUP BY account
 """
@@ -123,6 +128,13 @@ def release(db: Connection, poller: str, accounts: Iterable[str], now: int) -> N
     """Give all claims of a process back, due at once."""
     for account in accounts:
         db.execute(RELEASE, {"poller": poller, "account": account, "now": now})
+
+
+def call_back(db: Connection, accounts: Iterable[str], now: int) -> None:
+    """Have jobs be due at once that a wrong clock has put off into a far future."""
+    for account in accounts:
+        values = {"account": account, "now": now, "longest": now + LONGEST_PAUSE}
+        db.execute(CALL_BACK, values)
 
 
 def backlog(db: Connection) -> dict[str, int]:

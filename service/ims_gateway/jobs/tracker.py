@@ -39,7 +39,7 @@ QUERY_SECONDS: Final = 10.0
 LAPSED_AT_ONCE: Final = 32
 # A job that the service took a moment ago may not be known everywhere there.
 STRANGE_SECONDS: Final = 60.0
-ORPHANS_SECONDS: Final = 60.0
+LOOK_AROUND_SECONDS: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class Tracker:
         self._tick_seconds = interval_seconds / 4
         self._accounts = {name: _account(gates[name], self._pace) for name in gates}
         self._polls: set[asyncio.Task[None]] = set()
-        self._orphans_time = 0
+        self._looked_time = 0
         self._waiting = False
 
     async def run(self) -> None:
@@ -138,7 +138,7 @@ class Tracker:
         for record in await self._ledger.close_lapsed(LAPSED_AT_ONCE):
             log.warning("its process is gone", job=record.name, state=record.state.name)
             self._show(record, self._clock())
-        await self._report_orphans()
+        await self._look_around()
         started = []
         for name in await self._ledger.accounts_due(self._accounts):
             account = self._accounts[name]
@@ -262,11 +262,15 @@ class Tracker:
             hours = round(self._age_seconds(record) / 3600, 1)
             log.warning("job overdue", job=record.name, account=record.account, open_hours=hours)
 
-    async def _report_orphans(self) -> None:
-        """Say now and then which jobs nobody can ask about: their account is not configured."""
-        if abs(self._clock() - self._orphans_time) < ORPHANS_SECONDS * MICROSECONDS:
+    async def _look_around(self) -> None:
+        """Find, now and then, jobs that nobody would ask about.
+
+        A clock that was ahead has put them off, or their account is not configured: that is said.
+        """
+        if abs(self._clock() - self._looked_time) < LOOK_AROUND_SECONDS * MICROSECONDS:
             return
-        self._orphans_time = self._clock()
+        self._looked_time = self._clock()
+        await self._ledger.call_back(self._accounts)
         for account, jobs in (await self._ledger.backlog()).items():
             if account not in self._accounts:
                 log.error("jobs of an account that is no more", account=account, jobs=jobs)
