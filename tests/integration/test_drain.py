@@ -106,6 +106,26 @@ async def test_calls_that_last_too_long_end_and_are_settled(tmp_path):
         assert open_leases == [(0,)]
 
 
+async def test_nobody_has_to_read_the_decision_log_for_a_stop(tmp_path):
+    """A pipe that is full keeps its lines waiting, and neither the process nor the ledger."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Both of its ends, so that neither waits for the other.
+    unread = os.open(pipe, os.O_RDWR)
+    environment = configuration(tmp_path, KEY, decision_log=pipe)
+    try:
+        with served(environment) as running:
+            async with AsyncClient(running.target, api_key=KEY) as client:
+                for _ in range(200):
+                    await client.who_am_i()
+            assert await asyncio.to_thread(running.stop) == 0
+            assert running.event("decisions lost", sink="log")["count"] > 0
+    finally:
+        os.close(unread)
+    kept = rows_of(environment["IMSGW_DATABASE_URL"], "SELECT COUNT(*) FROM decisions")
+    assert kept == [(200,)]
+
+
 async def test_a_watch_goes_on_elsewhere(tmp_path):
     """Its stream ends when the drain begins, long before its job does, and the client resumes."""
     async with in_flight(tmp_path, workers=2) as (running, emulator, tasks, _):

@@ -12,10 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from ims_gateway.telemetry.call import Call
 from ims_gateway.telemetry.floods import Floods
@@ -24,6 +26,10 @@ from ims_gateway.telemetry.lines import Sink
 WAITING: Final = 10_000
 # In one write: a file's lock is taken once for all of them.
 AT_ONCE: Final = 256
+# How long a sink has at the end, for a place in the queue and for what is in it.
+CLOSE_SECONDS: Final = 2.0
+
+log = structlog.get_logger()
 
 
 class Record:
@@ -65,7 +71,10 @@ class DecisionLog:
         self._queue: queue.Queue[Record | threading.Event | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
         if sink is not None:
-            self._thread = threading.Thread(target=self._write, args=(sink,), name="decision-log")
+            # A daemon: one that waits for its sink for ever ends with the process.
+            self._thread = threading.Thread(
+                target=self._write, args=(sink,), name="decision-log", daemon=True
+            )
             self._thread.start()
 
     @property
@@ -103,13 +112,21 @@ class DecisionLog:
             written.wait()
 
     def close(self) -> None:
-        """Let all floods be over, write what is queued and close the sink."""
+        """Let all floods be over, write what is queued and close the sink.
+
+        What a sink does not take in time is lost: a pipe that nobody reads must not keep a process
+        from its end.
+        """
         self._floods.close()
         self.tick()
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=CLOSE_SECONDS)
+        thread.join(CLOSE_SECONDS)
+        if thread.is_alive():
+            log.warning("decisions lost", sink="log", count=self._queue.qsize())
 
     def _put(self, record: Record) -> None:
         if self._thread is None:
