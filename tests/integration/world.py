@@ -29,6 +29,7 @@ from ims_gateway.settings import Settings
 from ims_gateway_client import AsyncClient
 from imsgateway.v1 import job_pb2
 from tests.spans import SpanKeeper
+from tests.sqlite import new_ledger
 
 PEPPER = "a pepper that is long enough for it"
 SECRET = "the-account-secret"
@@ -165,7 +166,7 @@ async def a_world(
         values = {
             "config_dir": folder,
             "key_pepper": PEPPER,
-            "database_url": database_url or f"sqlite:///{folder / 'ledger.db'}",
+            "database_url": database_url or new_ledger(folder),
             "listen": "127.0.0.1:0",
             "decision_log": str(folder / "decisions.jsonl"),
             "poll_interval_seconds": 0.05,

@@ -7,7 +7,8 @@ import pytest
 from ims_gateway.jobs.database import database
 from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.schema import metadata
-from tests.unit.jobs.world import Books, Clock, books, migrated, opened
+from tests.sqlite import migrated
+from tests.unit.jobs.world import Books, Clock, books, opened
 
 
 @pytest.fixture

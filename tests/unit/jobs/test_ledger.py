@@ -11,7 +11,8 @@ from ims_gateway.jobs.ledger import Ledger
 from ims_gateway.jobs.pages import NEWEST
 from ims_gateway.jobs.record import Change
 from ims_gateway.jobs.states import State
-from tests.unit.jobs.world import DAILY, DEMAND, NOON, RATE, Clock, intent, migrated, opened
+from tests.sqlite import migrated
+from tests.unit.jobs.world import DAILY, DEMAND, NOON, RATE, Clock, intent, opened
 
 QUEUED = Change(State.QUEUED, cause="accepted", upstream_job_id="u", next_poll_time=NOON)
 

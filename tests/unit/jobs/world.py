@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ims_gateway.errors import Refusal
 from ims_gateway.jobs import admission, rows
 from ims_gateway.jobs.database import Session, database
-from ims_gateway.jobs.migrate import upgrade
 from ims_gateway.jobs.record import Change, Intent, JobRecord
 from ims_gateway.jobs.schema import metadata
 from ims_gateway.jobs.sqlite import SqliteSession
 from ims_gateway.jobs.states import State
 from ims_gateway.jobs.store import Store
 from ims_gateway.quota.limits import CountLimit, Limit, RateLimit
+from tests.sqlite import migrated
 
 SECOND = 1_000_000
 NOON = 1_780_315_200 * SECOND  # 2026-06-01T12:00:00Z
 RATE = RateLimit("burst", per_second=1.0, burst=2)
 DAILY = CountLimit("daily", max=3, time_zone="UTC")
-
-
-@cache
-def migrated() -> bytes:
-    """Return a ledger's file as the migrations make it: to copy is quicker than to migrate."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ledger.db"
-        upgrade(f"sqlite:///{path}")
-        return path.read_bytes()
 
 
 @dataclass
