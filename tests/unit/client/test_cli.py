@@ -834,6 +834,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_a_watch_leaves_the_job_alone(gateway, at):
     """Ctrl-C ends imsctl with 130 and says how to go on following."""
 
