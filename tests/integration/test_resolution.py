@@ -92,6 +92,10 @@ async def desk(tmp_path, database_url) -> AsyncIterator[Desk]:
         yield running
 
 
+# Commands that call a gateway know nothing of its database, and each is a process to start.
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 async def test_job_that_exists_is_found_again_and_followed_to_its_end(tmp_path):
     """With the service's id the job is as good as one that was never lost."""
     async with a_desk(tmp_path, settings={"submit_timeout_seconds": 2}) as desk:
@@ -460,6 +464,7 @@ async def test_jobs_that_wait_for_an_operator_are_listed(desk):
     assert (await imsgw_jobs("unknown", **ledger))[1] == "0 jobs in SUBMIT_UNKNOWN\n"
 
 
+@ONE_DATABASE
 async def test_command_resolves_with_the_service_s_id(desk, tmp_path):
     """`imsgw jobs resolve --upstream-id` says what became of the job, for people."""
     job = await desk.unknown()
@@ -477,6 +482,7 @@ async def test_command_resolves_with_the_service_s_id(desk, tmp_path):
     assert "QUEUED, not SUBMIT_UNKNOWN" in errors
 
 
+@ONE_DATABASE
 async def test_command_prints_json_for_programs(desk):
     """With --output json the job is a document, and so is a refusal, on standard error."""
     job = await desk.unknown("drop")
@@ -492,6 +498,7 @@ async def test_command_prints_json_for_programs(desk):
     assert json.loads(output)["state"] == "STATE_REJECTED"
 
 
+@ONE_DATABASE
 async def test_command_s_exit_code_says_what_is_wrong(desk):
     """Each kind of failure has its own, and a key is never part of the command line."""
     job = await desk.unknown("drop")
