@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+
+from tests.ports import free_address
 
 READY_SECONDS = 60
 
@@ -49,13 +50,6 @@ class Prometheus:
         document = answer.json()
         assert document["status"] == "success", f"{parameters}: {document.get('error')}"
         return document["data"]
-
-
-def free_address() -> str:
-    """Return an address on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def installed(program: str) -> str:

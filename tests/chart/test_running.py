@@ -6,12 +6,11 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.chart.kubelet import Kubelet, swap
 from tests.chart.rendering import CHART, Objects, Values, merged, minimal, objects_of, one
 from tests.chart.value_sets import objects
 from tests.issuers import Authority
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 PEPPER = "a pepper that is long enough for it"
@@ -39,16 +39,9 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 COVER = Job(cover={"input": {"oss_uri": "oss://acme-media/in.mp4"}})
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at the moment."""
-    with ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in found]
-
-
 def ports() -> Values:
     """Return values for a pod that shares this machine with others."""
-    serving, admin, metrics = free_ports(3)
+    serving, admin, metrics = (free_port() for _ in range(3))
     return {
         "ports": {"grpc": serving, "admin": admin, "metrics": metrics},
         "service": {"port": serving},
@@ -291,7 +284,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def test_values_for_development_need_nothing_else(tmp_path):
     """Emulator and gateway of one pod, SQLite on its volume, the key that the values show."""
-    port = str(free_ports(1)[0])
+    port = str(free_port())
     text = (CHART / "values-dev.yaml").read_text(encoding="utf-8").replace("8089", port)
     kubelet = Kubelet(tmp_path, objects_of(merged(yaml.safe_load(text), ports())))
     template = one(kubelet.objects, "Deployment")["spec"]["template"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.request
@@ -25,6 +24,7 @@ from ims_gateway.tenancy.reading import ConfigurationError
 from imsgateway.v1 import job_service_pb2
 from tests.integration.test_process import BIN, configuration
 from tests.integration.world import ENVIRONMENT, SECRET, a_world, answer_of, cover, refused
+from tests.ports import free_address
 from tests.sts import PROVIDER, ROLE, SSO_ACCOUNT, SSO_TOKEN, TOKEN, Refused, an_issuer
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -232,12 +232,8 @@ def test_a_process_trusts_an_sts_by_its_authorities_and_tells_no_secret(tmp_path
     """Over HTTPS, as in a pod; what STS answers quotes the token."""
     tls = write_certificates(tmp_path / "tls")
     key = new_key()[1]
-    with (
-        an_issuer(tls=(tls.chain_file, tls.key_file), token="another") as issuer,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
-        metrics = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
+    with an_issuer(tls=(tls.chain_file, tls.key_file), token="another") as issuer:
+        metrics = free_address()
         variables = configuration(tmp_path, key) | pod(token_file)
         change_account(tmp_path, credentials=rrsa(issuer))
         variables |= {"IMSGW_METRICS_LISTEN": metrics, "SSL_CERT_FILE": str(tls.ca_file)}

@@ -30,6 +30,7 @@ from ims_gateway.telemetry import prometheus
 from tests.integration.test_process import configuration, imsgw
 from tests.integration.world import ENVIRONMENT, PEPPER, SECRET, a_world, rows_of, tenant_file
 from tests.issuers import Authority, a_key, jwks
+from tests.ports import free_address
 from tests.sts import PROVIDER, ROLE, TOKEN, Refused, an_issuer
 
 AUTHORITY = Authority()
@@ -95,8 +96,7 @@ def change(world, name="accounts.yaml", /, **members):
 
 async def test_all_is_well_around_a_running_gateway(tmp_path):
     """Nothing fails, and everything that asks for something says what."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    metrics = free_address()
     async with a_world(tmp_path) as world:
         with prometheus.shown(world.gateway.metrics, metrics):
             found = await doctor(world, metrics_listen=metrics)

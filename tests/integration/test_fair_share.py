@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 from ims_gateway.upstream.breaker import FAILURES
 from imsgateway.v1 import job_service_pb2
 from tests.integration.world import World, a_world, answer_of, cover, refused, until
+from tests.ports import free_port
 
 Submit = job_service_pb2.SubmitJobRequest
 # Jobs that stay under way, so that queries do not compete with what is measured.
@@ -216,8 +216,7 @@ async def test_a_throttle_lowers_the_rate_and_is_one_line_of_the_log(tmp_path):
 
 async def test_a_dead_service_opens_the_breaker_and_a_probe_closes_it(tmp_path):
     """While it is open calls are refused at once and cost nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     account = {"endpoint": f"localhost:{port}"}
     with capture_logs() as lines:
         async with a_world(tmp_path, account=account, **QUIET) as world:

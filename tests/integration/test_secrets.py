@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import sys
 import time
 import uuid
@@ -36,6 +35,7 @@ from imsgateway.v1 import admin_service_pb2, job_service_pb2, quota_service_pb2
 from tests.integration.world import cover, tenant_file, until
 from tests.issuers import ISSUER, SUBJECT, a_key, a_token, claims, jwks
 from tests.otlp import Collector, collecting
+from tests.ports import free_address
 
 Submit = job_service_pb2.SubmitJobRequest
 IMSGW = Path(sys.executable).parent / "imsgw"
@@ -183,9 +183,7 @@ async def a_scene(folder: Path):
     emulated = EmulatorSettings(
         access_keys={marks.access_key_id: key}, job_seconds=0.001, http_port=None, https_port=0
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    metrics = free_address()
     async with AsyncExitStack() as stack:
         emulator = await stack.enter_async_context(Emulator(emulated))
         collector = await stack.enter_async_context(collecting())

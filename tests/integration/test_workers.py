@@ -28,7 +28,7 @@ from imsgateway.v1 import access_service_pb2 as access
 from imsgateway.v1 import access_service_pb2_grpc
 from tests.integration.processes import configuration, gone, imsgw, served
 from tests.integration.world import until
-from tests.unit.test_ports import free_port
+from tests.ports import free_port
 
 KEY = new_key()[1]
 CONNECTIONS = 16

@@ -31,7 +31,7 @@ from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway_client import AsyncClient
 from ims_gateway_client.errors import GatewayError
 from imsgateway.v1.job_pb2 import Job
-from tests.prometheus import free_address
+from tests.ports import free_port
 
 IMSGW: Final = Path(sys.executable).with_name("imsgw")
 ALGORITHMS: Final = ("cover", "video_h2v", "music_demix", "audio_beat_detection", "video_clip")
@@ -259,7 +259,7 @@ def _tenant(name: str, key: str, limits: list[dict[str, Any]]) -> dict[str, Any]
 @contextmanager
 def _gateway(folder: Path, number: int) -> Iterator[tuple[int, int]]:
     """Run `imsgw serve`; yields the ports of its calls and of its metrics."""
-    port, shown = (int(free_address().rpartition(":")[2]) for _ in range(2))
+    port, shown = (free_port() for _ in range(2))
     environment = {
         "IMSGW_CONFIG_DIR": str(folder),
         "IMSGW_KEY_PEPPER": PEPPER,

@@ -31,9 +31,9 @@ from imsgateway.v1 import job_pb2
 from tests import postgres
 from tests.integration.processes import Served, served
 from tests.integration.world import ENVIRONMENT, PEPPER, until
+from tests.ports import free_port
 from tests.reliability.books import Accepted, Books, Database, Told, Violation
 from tests.reliability.scenery import LIMITS, an_emulator, configure
-from tests.unit.test_ports import free_port
 
 ROUNDS: Final = 10
 CALLERS: Final = 8

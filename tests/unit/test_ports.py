@@ -76,13 +76,6 @@ def port_of(reservation) -> int:
     return int(reservation.address.rpartition(":")[2])
 
 
-def free_port() -> int:
-    """Return a port that nobody has."""
-    with closing(socket.socket()) as asking:
-        asking.bind(("127.0.0.1", 0))
-        return int(asking.getsockname()[1])
-
-
 def leftover() -> int:
     """Return a port of which only a connection is left that its server has closed."""
     with closing(socket.socket()) as listener:

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ims_gateway.workers.exposition import merged, serving_metrics
-from tests.unit.test_ports import free_port
+from tests.ports import free_port
 
 
 def text_of_a_worker(calls: int) -> str:
