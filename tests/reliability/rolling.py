@@ -146,8 +146,9 @@ async def roll(folder: Path, database_url: str, *, rounds: int, workers: int = 1
             await calling
         database = Database(database_url)
         await until(lambda: not database.unsettled())
-        for replica, process in zip(replicas, running, strict=True):
-            outcome.exit_codes[await asyncio.to_thread(process.stop)] += 1
+        stops = (asyncio.to_thread(process.stop) for process in running)
+        outcome.exit_codes.update(await asyncio.gather(*stops))
+        for replica in replicas:
             await replica.aclose()
         accepted = [Accepted(job.job_id, job.parameters["UserData"]) for job in emulator.jobs]
         limits = {limit: most for limit, most in LIMITS.items() if limit[0] == TENANT}

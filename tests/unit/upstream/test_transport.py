@@ -47,7 +47,11 @@ def test_every_exception_of_httpx_is_classified():
     assert unclassified == GROUPS | NEVER_RAISED
 
 
-@pytest.mark.parametrize("group", GROUPS - {httpx.HTTPError}, ids=lambda group: group.__name__)
+@pytest.mark.parametrize(
+    "group",
+    sorted(GROUPS - {httpx.HTTPError}, key=lambda group: group.__name__),
+    ids=lambda group: group.__name__,
+)
 def test_a_group_of_httpx_exceptions_is_unknown(group):
     """An exception that says no more than its group cannot promise that nothing was sent."""
     assert outcome_of(group("?")) is OutcomeUnknown
