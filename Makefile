@@ -38,7 +38,7 @@ run: $(STUBS) ## Keep a gateway and an emulator up on fixed ports
 	$(BIN)/imsgw sandbox --folder build/sandbox
 
 test: $(DEV) ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 chart: $(DEV) ## Lint and render the Kubernetes chart, and start what it renders
 	$(BIN)/python helm/generate.py --check
