@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import grpc
+from structlog.testing import capture_logs
 
 from imsgateway.v1 import job_service_pb2
 from tests.integration.world import a_world, cover, refused
@@ -23,9 +24,14 @@ async def test_no_job_is_sent_that_only_a_deleted_ledger_knows(tmp_path):
         for name in FILES:
             (tmp_path / name).rename(away / name)
 
-        answer = await refused(world.acme.jobs.SubmitJob(Submit(job=cover())))
-        assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+        with capture_logs() as lines:
+            for _ in range(2):
+                answer = await refused(world.acme.jobs.SubmitJob(Submit(job=cover())))
+                assert answer.code is grpc.StatusCode.UNAVAILABLE
+                assert answer.reason == "STORE_UNAVAILABLE"
         assert world.sent == 1
+        told = [line for line in lines if line["event"] == "the ledger cannot be written"]
+        assert [line["reason"] for line in told] == ["SQLITE_READONLY_DBMOVED"]
 
         for name in FILES:
             (away / name).rename(tmp_path / name)

@@ -113,6 +113,15 @@ class Database(Protocol):
         """Open a connection as the driver makes it, for migrations. Raises `error`."""
 
 
+def reason_of(error: Exception) -> str:
+    """Return a driver's name for its error, such as SQLITE_FULL or an SQLSTATE, or else its class.
+
+    Its text may quote what was to be written.
+    """
+    named = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
+    return str(named or type(error).__name__)
+
+
 def database(url: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Database:
     """Return the database that the URL names; nothing is opened.
 

@@ -80,7 +80,9 @@ class SqliteSession:
         process would know none of it.
         """
         if not self._in_place():
-            raise sqlite3.OperationalError("the file is not where it was")
+            error = sqlite3.OperationalError("the file is not where it was")
+            error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
+            raise error
         self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:

@@ -20,14 +20,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from ims_gateway.errors import Refusal, StoreUnavailable
-from ims_gateway.jobs.database import Command, Database, Session
+from ims_gateway.jobs.database import Command, Database, Session, reason_of
 
 LARGEST_GROUP: Final = 256
 # Of the time that a caller waits. Of a group that took all of it, nobody would hear the end.
 LONGEST_GROUP_SHARE: Final = 0.25
 # Between two tries to write what must not be dropped.
 PAUSE_SECONDS: Final = 0.2
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -213,13 +217,19 @@ class Writer:
             for write in group:
                 write.uncertain |= session.lost
             raise
+        if self._trouble:
+            log.info("the ledger is written again")
         self._trouble = False
         for write in group:
             write.stands, write.uncertain = True, False
         return len(group)
 
     def _fail(self, group: list[Write], error: Exception) -> None:
-        self._trouble = isinstance(error, self._database.passing_error)
+        passing = isinstance(error, self._database.passing_error)
+        if passing and not self._trouble:
+            # Once: callers are told each time.
+            log.error("the ledger cannot be written", reason=reason_of(error))
+        self._trouble = passing
         for write in group:
             write.error = error
             write.again = write.kept and self._trouble
