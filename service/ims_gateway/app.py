@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from opentelemetry.sdk.trace import SpanProcessor
-
 from ims_gateway.accounts import accounts_of
 from ims_gateway.api.access_service import AccessService
 from ims_gateway.api.admin_service import AdminService
@@ -50,6 +48,7 @@ from ims_gateway.telemetry.decisions import DecisionLog
 from ims_gateway.telemetry.keeping import Keeping
 from ims_gateway.telemetry.metering import Metering
 from ims_gateway.telemetry.readers import DistributionReader
+from ims_gateway.telemetry.spans import Processor
 from ims_gateway.telemetry.standings import Standings
 from ims_gateway.telemetry.tracks import Tracks
 from ims_gateway.tenancy.live import Live
@@ -67,7 +66,7 @@ async def gateway(
     environment: Mapping[str, str],
     beginning: Beginning | None = None,
     *,
-    span_processors: tuple[SpanProcessor, ...] = (),
+    span_processors: tuple[Processor, ...] = (),
     metric_readers: tuple[DistributionReader, ...] = (),
     worker: int | None = None,
     clock: Callable[[], int] | None = None,

@@ -17,7 +17,6 @@ import sqlalchemy
 import yaml
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from opentelemetry.sdk.trace import SpanProcessor
 
 from ims_gateway.app import Gateway, gateway
 from ims_gateway.emulator.faults import FaultKind, FaultPlan
@@ -26,6 +25,7 @@ from ims_gateway.emulator.settings import AccessKey, EmulatorSettings
 from ims_gateway.identity.keys import key_hash, new_key
 from ims_gateway.jobs.database import database
 from ims_gateway.settings import Settings
+from ims_gateway.telemetry.spans import Processor
 from ims_gateway_client import AsyncClient
 from imsgateway.v1 import job_pb2
 from tests.spans import SpanKeeper
@@ -126,7 +126,7 @@ async def a_world(
     database_url: str | None = None,
     prices: dict[str, Any] | None = None,
     parts: dict[str, Any] | None = None,
-    span_processors: tuple[SpanProcessor, ...] = (),
+    span_processors: tuple[Processor, ...] = (),
     accounts: Sequence[dict[str, Any]] = (),
     access_keys: dict[str, AccessKey] | None = None,
     environment: dict[str, str] | None = None,
@@ -193,7 +193,7 @@ async def serving(
     changes: Any = None,
     *,
     parts: dict[str, Any] | None = None,
-    span_processors: tuple[SpanProcessor, ...] = (),
+    span_processors: tuple[Processor, ...] = (),
     environment: dict[str, str] | None = None,
 ) -> AsyncIterator[World]:
     settings = settings.model_copy(update=changes or {})

@@ -15,11 +15,11 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge
 from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 
 from ims_gateway.telemetry.prometheus import PrometheusReader
 from ims_gateway.telemetry.readers import ExportingReader
-from ims_gateway.telemetry.spans import Spans
+from ims_gateway.telemetry.spans import Processor, Spans
 
 # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
 SERVICE: Final = Resource.create({"service.name": "ims-gateway"}).merge(
@@ -35,7 +35,7 @@ LIMITS: Final[CardinalityLimits] = {
 
 
 @contextmanager
-def spans(processors: Sequence[SpanProcessor], *, keeps_refusals: bool = False) -> Iterator[Spans]:
+def spans(processors: Sequence[Processor], *, keeps_refusals: bool = False) -> Iterator[Spans]:
     """Give what hands spans on to the processors, and shut those down in the end."""
     provider = TracerProvider(resource=SERVICE, shutdown_on_exit=False)
     try:

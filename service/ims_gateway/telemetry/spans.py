@@ -1,29 +1,28 @@
 """The spans of the process: which are handed on, and with which identity.
 
-A span is noted as plain facts while its call is under way, and made when the call has ended. Then
-it is known whether the call was refused, which no sampler at its begin can know; and a call that
-nobody wants to see costs next to nothing. The SDK's tracer does neither: it makes each span while
-the call runs, at 30 µs each, and asks for all of them before the end. Its sampler, ids, resource,
-processors and exporters are used as they are, with the environment variables that they read.
+A span is noted as plain facts while its call is under way, and handed on when the call has ended.
+Then it is known whether the call was refused, which no sampler at its begin can know; and a call
+that nobody wants to see costs next to nothing. The SDK's tracer does neither: it makes each span
+while the call runs, at 30 µs each, and asks for all of them before the end. Its sampler, ids,
+resource and exporter are used as they are, with the environment variables that they read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 SCOPE: Final = InstrumentationScope("ims_gateway")
 SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
-UNSET: Final = Status(StatusCode.UNSET)
 
 Value = str | bool | int | float
 
@@ -47,6 +46,16 @@ class Facts:
     cause: SpanContext | None = None
 
 
+class Processor(Protocol):
+    """Takes the spans that are wanted, such as what sends them."""
+
+    def on_end(self, facts: Facts, /) -> None:
+        """Take a span that has ended. Never waits."""
+
+    def shutdown(self) -> None:
+        """Send what is left to send."""
+
+
 class Spans:
     """Hands spans on to processors. Without any, nothing is sampled.
 
@@ -56,13 +65,12 @@ class Spans:
     def __init__(
         self,
         provider: TracerProvider,
-        processors: Sequence[SpanProcessor] = (),
+        processors: Sequence[Processor] = (),
         *,
         keeps_refusals: bool = False,
     ) -> None:
         self._sampler = provider.sampler
         self._ids = provider.id_generator
-        self._resource = provider.resource
         self._processors = tuple(processors)
         self._keeps_refusals = keeps_refusals
 
@@ -103,32 +111,6 @@ class Spans:
         )
 
     def hand_on(self, facts: Facts) -> None:
-        """Make a span that has ended."""
-        span = ReadableSpan(
-            facts.name,
-            _sampled(facts.context),
-            facts.parent,
-            self._resource,
-            facts.attributes,
-            links=(Link(facts.cause),) if facts.cause and facts.cause.is_valid else (),
-            kind=facts.kind,
-            status=Status(StatusCode.ERROR, facts.error) if facts.error else UNSET,
-            start_time=facts.began,
-            end_time=facts.ended,
-            instrumentation_scope=SCOPE,
-        )
+        """Hand a span on that has ended."""
         for processor in self._processors:
-            processor.on_end(span)
-
-
-def _sampled(context: SpanContext) -> SpanContext:
-    """Return the identity of a span as processors want it: they pass over all others."""
-    if context.trace_flags.sampled:
-        return context
-    return SpanContext(
-        context.trace_id,
-        context.span_id,
-        is_remote=False,
-        trace_flags=SAMPLED,
-        trace_state=context.trace_state,
-    )
+            processor.on_end(facts)

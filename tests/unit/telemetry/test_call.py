@@ -10,8 +10,6 @@ from google.rpc import code_pb2
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -32,6 +30,7 @@ from ims_gateway.quota.charges import LimitState
 from ims_gateway.telemetry.spans import Spans
 from ims_gateway.telemetry.step import SERVER_FAULTS, outcome_of
 from tests.calls import SUBMIT, a_call
+from tests.spans import SpanKeeper
 
 SECRET = "hunter2"
 FARM = Principal("principal/farm", "acme", ("editor",), credential="key/k1")
@@ -50,10 +49,10 @@ class Traced:
     """Calls, and the spans that were handed on of them."""
 
     def __init__(self, *, sampler=None, keeps_refusals=False):
-        self.exporter = InMemorySpanExporter()
+        self.keeper = SpanKeeper()
         self.made = Spans(
             TracerProvider(sampler, shutdown_on_exit=False),
-            (SimpleSpanProcessor(self.exporter),),
+            (self.keeper,),
             keeps_refusals=keeps_refusals,
         )
 
@@ -73,7 +72,7 @@ class Traced:
     @property
     def spans(self):
         """Finished spans by name."""
-        return {span.name: span for span in self.exporter.get_finished_spans()}
+        return {span.name: span for span in self.keeper.spans}
 
 
 @pytest.fixture

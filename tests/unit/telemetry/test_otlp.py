@@ -3,16 +3,23 @@
 import socket
 import time
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+)
 
+from ims_gateway.telemetry.encoding import encoded
 from ims_gateway.telemetry.otlp import Sending, processors, request_of
 from ims_gateway.telemetry.spans import Facts, Spans
-from tests.spans import SpanKeeper
-
-RESOURCE = Resource({"service.name": "test"})
+from tests.spans import readable
 
 
 def a_context(number, *, remote=False, **members):
@@ -20,20 +27,43 @@ def a_context(number, *, remote=False, **members):
     return SpanContext(2**100 + number, 2**50 + number, is_remote=remote, **members)
 
 
-def test_requests_are_those_of_the_sdk():
+VALUES = st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
+CONTEXTS = st.builds(
+    SpanContext,
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
+    is_remote=st.booleans(),
+    trace_flags=st.sampled_from([TraceFlags(0), TraceFlags(1)]),
+    trace_state=st.sampled_from([TraceState(), TraceState([("a", "1"), ("b", "2")])]),
+)
+TIMES = st.integers(0, 2**63)
+FACTS = st.builds(
+    Facts,
+    st.text(max_size=300),
+    st.sampled_from(list(SpanKind)),
+    CONTEXTS,
+    st.none() | CONTEXTS,
+    TIMES,
+    TIMES,
+    st.dictionaries(st.text(max_size=200), VALUES, max_size=6),
+    st.text(max_size=20),
+    st.none() | st.just(INVALID_SPAN_CONTEXT) | CONTEXTS,
+)
+
+
+@given(st.lists(FACTS, min_size=1, max_size=4))
+def test_requests_are_those_of_the_sdk(facts):
     """Every kind, every type of value, status, state, parents here and elsewhere, and links."""
-    keeper = SpanKeeper()
-    spans = Spans(TracerProvider(resource=RESOURCE, shutdown_on_exit=False), (keeper,))
-    stateful = a_context(1, trace_flags=TraceFlags(1), trace_state=TraceState([("a", "1")]))
-    values = {"text": "ü", "yes": True, "no": False, "count": -3, "seconds": 0.5}
-    for number, kind in enumerate(SpanKind):
-        spans.hand_on(Facts(f"n{number}", kind, a_context(number), None, 1, 2))
-        spans.hand_on(Facts("child", kind, a_context(7), a_context(8), 3, 4, values))
-    spans.hand_on(Facts("state", SpanKind.SERVER, stateful, a_context(9, remote=True), 5, 6))
-    spans.hand_on(Facts("bad", SpanKind.CLIENT, a_context(2), None, 5, 6, {}, "NO_GOOD"))
-    cause = a_context(3, remote=True)
-    spans.hand_on(Facts("again", SpanKind.INTERNAL, stateful, None, 5, 6, {}, "", cause))
-    assert request_of(keeper.spans) == encode_spans(keeper.spans)
+    theirs = encode_spans([readable(each) for each in facts])
+    assert request_of([encoded(each) for each in facts]) == theirs
+
+
+@pytest.mark.parametrize("values", [(True, 1, 1.0), (0.0, -0.0), (1.0, 1, True), (False, 0)])
+def test_values_that_are_equal_are_not_taken_for_each_other(values):
+    """What was encoded before is found again by its type, too."""
+    for value in values:
+        facts = Facts("n", SpanKind.CLIENT, a_context(1), None, 1, 2, {"of this test": value})
+        assert request_of([encoded(facts)]) == encode_spans([readable(facts)])
 
 
 def test_nothing_is_exported_without_an_endpoint_or_where_the_sdk_is_off():
@@ -51,7 +81,7 @@ def test_spans_that_find_no_place_are_counted_and_a_stop_waits_for_nobody(monkey
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
         sending = Sending(waiting=4, close_seconds=0.1)
-        spans = Spans(TracerProvider(resource=RESOURCE, shutdown_on_exit=False), (sending,))
+        spans = Spans(TracerProvider(shutdown_on_exit=False), (sending,))
         sampled = a_context(1, trace_flags=TraceFlags(1))
         for _ in range(100):
             spans.hand_on(Facts("one", SpanKind.INTERNAL, sampled, None, 1, 2))
