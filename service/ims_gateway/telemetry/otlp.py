@@ -59,13 +59,18 @@ class Sending:
         if self._taken - self._exporter.sent >= self._waiting:
             self._exporter.lost += 1
             return
+        try:
+            span = _Encoded(encoded(facts))
+        except Exception:  # noqa: BLE001 - a span is never worth the call that it is about
+            self._exporter.lost += 1
+            return
         self._taken += 1
         # It asks for nothing but the context, and hands it to the exporter as it is.
-        self._batches.on_end(_Encoded(encoded(facts)))  # type: ignore[arg-type]
+        self._batches.on_end(span)  # type: ignore[arg-type]
 
     @property
     def lost(self) -> int:
-        """How many spans found no place."""
+        """How many spans found no place, or could not be encoded."""
         return self._exporter.lost
 
     def shutdown(self) -> None:

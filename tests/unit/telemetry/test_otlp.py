@@ -73,6 +73,17 @@ def test_nothing_is_exported_without_an_endpoint_or_where_the_sdk_is_off():
     assert processors({**endpoint, "OTEL_SDK_DISABLED": "true"}) == ()
 
 
+@pytest.mark.parametrize("value", ["\ud800", 2**64], ids=["half a pair", "a large number"])
+def test_a_span_that_cannot_be_encoded_is_lost_and_its_call_goes_on(monkeypatch, value):
+    """A service may name its request by half a surrogate pair."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    sending = Sending(close_seconds=0.1)
+    sampled = a_context(1, trace_flags=TraceFlags(1))
+    sending.on_end(Facts("one", SpanKind.INTERNAL, sampled, None, 1, 2, {"id": value}))
+    assert sending.lost == 1
+    sending.shutdown()
+
+
 def test_spans_that_find_no_place_are_counted_and_a_stop_waits_for_nobody(monkeypatch):
     """An endpoint that takes connections and never answers holds up neither calls nor the end."""
     with socket.create_server(("127.0.0.1", 0)) as frozen:
